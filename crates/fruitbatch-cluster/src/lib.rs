@@ -1,0 +1,1 @@
+//! Ballista: sessions, codecs and the in-process cluster

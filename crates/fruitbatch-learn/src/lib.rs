@@ -1,0 +1,1 @@
+//! Scaler, PCA, KMeans and metrics over feature vectors: numbers in, numbers out

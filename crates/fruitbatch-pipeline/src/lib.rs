@@ -1,0 +1,1 @@
+//! A run: spec, chunks, commit log, learning, outputs, lineage

@@ -1,0 +1,1 @@
+//! Draws a small labelled set of fruit photos

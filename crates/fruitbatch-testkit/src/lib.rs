@@ -1,0 +1,1 @@
+//! What tests of several crates share: an S3 server in process, small generated models

@@ -1,0 +1,1 @@
+//! Models as SQL functions: catalogue, import, sessions, and the embed functions
