@@ -1,0 +1,197 @@
+//! What can go wrong while fitting or applying a model, and what to do about it.
+
+use crate::pca::{MAX_COVARIANCE_WIDTH, MAX_GRAM_ROWS};
+
+/// Why a fit, or the use of a fitted model on new rows, was refused.
+///
+/// Every message ends with what to change. Row numbers count from 0 in the features handed in, so the caller, who knows
+/// which photo a row is, can name it.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LearnError {
+    /// There is no row to fit on.
+    #[error(
+        "there are no rows to fit on; give at least two photos that can be read (or a split that selects some)"
+    )]
+    NoRows,
+    /// Too few rows for a variance.
+    #[error("there are {rows} rows to fit on, but {needed} are needed; add photos")]
+    TooFewRows {
+        /// Rows to fit on.
+        rows: usize,
+        /// The least number that works.
+        needed: usize,
+    },
+    /// The rows have no columns.
+    #[error("the feature vectors have width 0; extract features with a model whose output isn't empty")]
+    NoColumns,
+    /// More clusters than rows.
+    #[error(
+        "{n_clusters} clusters were asked for, but there are only {rows} rows to fit on; ask for at most {rows} clusters or add photos"
+    )]
+    MoreClustersThanRows {
+        /// Rows to fit on.
+        rows: usize,
+        /// Clusters asked for.
+        n_clusters: usize,
+    },
+    /// More principal components than the data can have.
+    #[error(
+        "{requested} components were asked for, but {rows} rows of width {width} have at most {most}; ask for at most {most} components, or for a share of variance such as 0.95"
+    )]
+    TooManyComponents {
+        /// Components asked for.
+        requested: usize,
+        /// `min(rows, width)`.
+        most: usize,
+        /// Rows to fit on.
+        rows: usize,
+        /// Width of a row.
+        width: usize,
+    },
+    /// Neither exact way of finding the components fits in its bound.
+    #[error(
+        "features of width {width} are too wide for {rows} rows: exact PCA takes up to {MAX_COVARIANCE_WIDTH} columns, or up to {MAX_GRAM_ROWS} rows of any width; use max or avg pooling instead of flatten, or fit on at most {MAX_GRAM_ROWS} photos"
+    )]
+    TooWide {
+        /// Width of a row.
+        width: usize,
+        /// Rows to fit on.
+        rows: usize,
+    },
+    /// A feature is NaN or infinite.
+    #[error(
+        "row {row}, column {column} holds {value}, which is no finite number; extract that photo's features again or leave it out"
+    )]
+    NotFinite {
+        /// Row in the features handed in, from 0.
+        row: usize,
+        /// Column, from 0.
+        column: usize,
+        /// `NaN`, `inf` or `-inf`.
+        value: f64,
+    },
+    /// New rows don't have the width that the model was fitted on.
+    #[error(
+        "rows of width {got} were given to a model of width {expected}; extract the features with the model that it was fitted on"
+    )]
+    WidthMismatch {
+        /// Width of the rows handed in.
+        got: usize,
+        /// Width that the model was fitted on.
+        expected: usize,
+    },
+    /// Two inputs that describe the same rows differ in length.
+    #[error("{what} has {got} entries, but there are {expected} rows; give one entry for each row")]
+    LengthMismatch {
+        /// The input that is too long or too short.
+        what: &'static str,
+        /// Its length.
+        got: usize,
+        /// The number of rows.
+        expected: usize,
+    },
+    /// A parameter is outside of its range.
+    #[error("{name} is {value}, but must be {allowed}")]
+    InvalidParameter {
+        /// The parameter's name as in the spec.
+        name: &'static str,
+        /// Its value.
+        value: String,
+        /// The range in words.
+        allowed: &'static str,
+    },
+    /// A share of a variance that is zero.
+    #[error(
+        "all rows to fit on are equal, so no number of components keeps a share of the variance; give the number of components as a count"
+    )]
+    NoVariance,
+    /// The silhouette is undefined for every number of clusters tried.
+    #[error(
+        "no number of clusters could be chosen: the rows to fit on don't fall apart into two groups; give the number of clusters"
+    )]
+    NoClustersToChoose,
+    /// The same block of rows was added to a sum twice.
+    #[error("block {block} was added twice; add each block of rows once")]
+    BlockAddedTwice {
+        /// First of the doubled blocks, from 0.
+        block: u64,
+    },
+    /// The eigenvalue iteration did not converge, which finite symmetric matrices don't show in practice.
+    #[error(
+        "the eigenvalues of a {size} x {size} covariance matrix could not be found; please report it together with the features"
+    )]
+    EigenvaluesNotFound {
+        /// Rows (and columns) of the matrix.
+        size: usize,
+    },
+    /// linfa's own checks; its traits ask for this conversion.
+    #[error("linfa refused the data: {0}")]
+    Linfa(String),
+}
+
+impl From<linfa::Error> for LearnError {
+    fn from(error: linfa::Error) -> Self {
+        Self::Linfa(error.to_string())
+    }
+}
+
+/// Why files could not be read as a fitted model.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ModelError {
+    /// A file that the manifest names, or the manifest itself, isn't there.
+    #[error("`{file}` is missing from the model; copy the whole model folder or fit again")]
+    MissingFile {
+        /// Name inside of the model folder.
+        file: String,
+    },
+    /// The manifest is no valid JSON of the expected form.
+    #[error(
+        "`manifest.json` can't be read as a model manifest: {reason}; copy the whole model folder again or fit again"
+    )]
+    Manifest {
+        /// What is wrong, and where.
+        reason: String,
+    },
+    /// The model was written in a form that this version doesn't know.
+    #[error(
+        "the model has format version {found}, this program reads version {supported}; use the program version {written_by} that wrote it, or fit again"
+    )]
+    FormatVersion {
+        /// The version in the manifest.
+        found: u32,
+        /// The version that this crate reads and writes.
+        supported: u32,
+        /// The crate version that wrote the manifest.
+        written_by: String,
+    },
+    /// A file isn't the one that the manifest was written for.
+    #[error(
+        "`{file}` has sha256 {found}, the manifest says {expected}; the file was changed: copy the whole model folder again or fit again"
+    )]
+    Digest {
+        /// Name inside of the model folder.
+        file: String,
+        /// Digest of the bytes found, in hex.
+        found: String,
+        /// Digest in the manifest, in hex.
+        expected: String,
+    },
+    /// A file isn't an array of the form that this crate writes.
+    #[error(
+        "`{file}` isn't the array that the manifest describes: {reason}; copy the whole model folder again or fit again"
+    )]
+    Array {
+        /// Name inside of the model folder.
+        file: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The arrays don't fit together.
+    #[error("the model's parts don't fit together: {reason}; fit again")]
+    Inconsistent {
+        /// What doesn't fit.
+        reason: String,
+    },
+}

@@ -1,0 +1,171 @@
+//! One run of Lloyd's algorithm: rows to their nearest centres, centres to the mean of their rows, until nothing moves.
+
+use std::num::NonZeroUsize;
+
+use ndarray::{Array2, ArrayView2, Axis};
+
+use super::assign::{CentreProducts, squared_distance};
+use crate::blocks::{Merge, ROWS_PER_BLOCK, reduce_blocks};
+
+/// What a run arrives at.
+pub(super) struct Run {
+    pub(super) centres: Array2<f64>,
+    pub(super) inertia: f64,
+    pub(super) n_iter: usize,
+}
+
+/// Sum and number of the rows of each cluster.
+struct ClusterSums {
+    sums: Array2<f64>,
+    sizes: Vec<u64>,
+}
+
+impl Merge for ClusterSums {
+    fn merge(mut self, later: Self) -> Self {
+        self.sums += &later.sums;
+        for (size, later) in self.sizes.iter_mut().zip(later.sizes) {
+            *size += later;
+        }
+        self
+    }
+}
+
+/// Runs from `centres` on. `rows` (n x width, n at least 1) should lie about the origin.
+pub(super) fn run(
+    rows: &Array2<f64>,
+    mut centres: Array2<f64>,
+    max_iter: usize,
+    absolute_tol: f64,
+    threads: NonZeroUsize,
+) -> Run {
+    let mut clusters = vec![u32::MAX; rows.nrows()];
+    let mut previous_clusters = clusters.clone();
+    let mut n_iter = 0;
+    let mut unchanged = false;
+    while n_iter < max_iter {
+        n_iter += 1;
+        let products = CentreProducts::new(centres);
+        let mut cluster_sums = assign_and_sum(rows, &products, &mut clusters, threads);
+        relocate_empty_clusters(rows, &products.centres, &clusters, &mut cluster_sums);
+        let new_centres = average(cluster_sums);
+        let squared_shift: f64 = new_centres
+            .rows()
+            .into_iter()
+            .zip(products.centres.rows())
+            .map(|(new_centre, centre)| squared_distance(new_centre, centre))
+            .sum();
+        centres = new_centres;
+        unchanged = clusters == previous_clusters;
+        if unchanged || squared_shift <= absolute_tol {
+            break;
+        }
+        previous_clusters.copy_from_slice(&clusters);
+    }
+    if !unchanged {
+        // The centres have moved since the rows were assigned to them.
+        let products = CentreProducts::new(centres);
+        for_each_block(rows, &mut clusters, threads, |block, clusters| products.nearest(block, clusters));
+        centres = products.centres;
+    }
+    let inertia = for_each_block(rows, &mut clusters, threads, |block, clusters| {
+        block
+            .rows()
+            .into_iter()
+            .zip(clusters)
+            .map(|(row, &mut cluster)| squared_distance(row, centres.row(cluster as usize)))
+            .sum()
+    });
+    Run { centres, inertia, n_iter }
+}
+
+fn for_each_block<M: Merge + Send>(
+    rows: &Array2<f64>,
+    clusters: &mut [u32],
+    threads: NonZeroUsize,
+    work: impl Fn(ArrayView2<'_, f64>, &mut [u32]) -> M + Sync,
+) -> M {
+    let blocks =
+        rows.axis_chunks_iter(Axis(0), ROWS_PER_BLOCK).zip(clusters.chunks_mut(ROWS_PER_BLOCK)).collect();
+    reduce_blocks(threads, blocks, |_, (block, clusters): (ArrayView2<'_, f64>, &mut [u32])| {
+        work(block, clusters)
+    })
+    .expect("there is at least one row")
+}
+
+fn assign_and_sum(
+    rows: &Array2<f64>,
+    products: &CentreProducts,
+    clusters: &mut [u32],
+    threads: NonZeroUsize,
+) -> ClusterSums {
+    for_each_block(rows, clusters, threads, |block, clusters| {
+        products.nearest(block, clusters);
+        let mut sums = Array2::zeros(products.centres.raw_dim());
+        let mut sizes = vec![0; products.centres.nrows()];
+        for (row, &mut cluster) in block.rows().into_iter().zip(clusters) {
+            let mut sum = sums.row_mut(cluster as usize);
+            sum += &row;
+            sizes[cluster as usize] += 1;
+        }
+        ClusterSums { sums, sizes }
+    })
+}
+
+/// Gives each cluster without rows one of the rows that are farthest from their own centres (of equals the first).
+///
+/// Does nothing if every row lies on a centre: there are then fewer distinct rows than clusters.
+fn relocate_empty_clusters(
+    rows: &Array2<f64>,
+    centres: &Array2<f64>,
+    clusters: &[u32],
+    cluster_sums: &mut ClusterSums,
+) {
+    let empty: Vec<usize> =
+        (0..cluster_sums.sizes.len()).filter(|&cluster| cluster_sums.sizes[cluster] == 0).collect();
+    if empty.is_empty() {
+        return;
+    }
+    let mut by_distance: Vec<(f64, usize)> = rows
+        .rows()
+        .into_iter()
+        .zip(clusters)
+        .enumerate()
+        .map(|(row_index, (row, &cluster))| (squared_distance(row, centres.row(cluster as usize)), row_index))
+        .collect();
+    by_distance.sort_by(|left, right| right.0.total_cmp(&left.0).then(left.1.cmp(&right.1)));
+    if by_distance[0].0 == 0.0 {
+        return;
+    }
+    for (new_cluster, (_, row_index)) in empty.into_iter().zip(by_distance) {
+        let row = rows.row(row_index);
+        let old_cluster = clusters[row_index] as usize;
+        let mut old_sum = cluster_sums.sums.row_mut(old_cluster);
+        old_sum -= &row;
+        cluster_sums.sums.row_mut(new_cluster).assign(&row);
+        cluster_sums.sizes[old_cluster] -= 1;
+        cluster_sums.sizes[new_cluster] = 1;
+    }
+}
+
+/// The means. A cluster still without rows takes the centre of the largest one, where it does no harm.
+fn average(cluster_sums: ClusterSums) -> Array2<f64> {
+    let ClusterSums { sums: mut centres, sizes } = cluster_sums;
+    for (mut centre, &size) in centres.rows_mut().into_iter().zip(&sizes) {
+        if size > 0 {
+            centre /= size as f64;
+        }
+    }
+    let mut largest = 0;
+    for (cluster, size) in sizes.iter().enumerate() {
+        if *size > sizes[largest] {
+            largest = cluster;
+        }
+    }
+    let largest_centre = centres.row(largest).to_owned();
+    for (mut centre, &size) in centres.rows_mut().into_iter().zip(&sizes) {
+        if size == 0 {
+            centre.assign(&largest_centre);
+        }
+    }
+    centres
+}

@@ -1,0 +1,510 @@
+//! The fitted chain, applied to new rows and written to files.
+//!
+//! A model is a folder of `manifest.json` and one `.npy` file for each array, which numpy opens:
+//!
+//! | file | shape | what |
+//! |---|---|---|
+//! | `scaler_mean.npy` | d | mean of each column |
+//! | `scaler_scale.npy` | d | what each column is divided by (infinite for a column that becomes 0) |
+//! | `pca_mean.npy` | d | subtracted from scaled rows before they are projected |
+//! | `pca_components.npy` | k x d | components |
+//! | `pca_explained_variance.npy` | min(n, d) | variance along all components |
+//! | `kmeans_centres.npy` | c x k | centres |
+//! | `label_centres.npy` | l x k | mean of each label's rows; NaN for a label without rows; only with labels |
+//!
+//! The manifest holds the spec, the shape and sha256 of each file, versions, names of the labels and the lineage.
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+
+use linfa::Float;
+use linfa::traits::{Predict, Transformer};
+use ndarray::{Array1, Array2, ArrayBase, ArrayD, ArrayView2, ArrayViewD, ArrayViewMut2, Axis, Data, Ix2};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::blocks::{ROWS_PER_BLOCK, reduce_blocks};
+use crate::kmeans::KMeans;
+use crate::pca::{Pca, PcaSolver};
+use crate::rows::{check_finite, check_width};
+use crate::scaler::StandardScaler;
+use crate::spec::LearnSpec;
+use crate::{LearnError, ModelError, npy};
+
+/// Name of the manifest inside of a model folder.
+pub const MANIFEST_FILE: &str = "manifest.json";
+
+/// The form of model folders that this crate writes and reads.
+pub const MODEL_FORMAT_VERSION: u32 = 1;
+
+/// Free facts about where a model comes from, such as the digest of the model that extracted the features.
+pub type Lineage = BTreeMap<String, serde_json::Value>;
+
+/// Scaler, PCA and the optional normalisation.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct Projection {
+    pub(crate) scaler: StandardScaler,
+    pub(crate) pca: Pca,
+    pub(crate) normalize: bool,
+}
+
+impl Projection {
+    /// Scores of checked rows, n x k, block by block. A row's scores don't depend on the rows around it.
+    pub(crate) fn project<F: Float>(&self, rows: ArrayView2<'_, F>, threads: NonZeroUsize) -> Array2<f64> {
+        let mut scores = Array2::zeros((rows.nrows(), self.pca.n_components()));
+        let blocks = rows
+            .axis_chunks_iter(Axis(0), ROWS_PER_BLOCK)
+            .zip(scores.axis_chunks_iter_mut(Axis(0), ROWS_PER_BLOCK))
+            .collect();
+        reduce_blocks(
+            threads,
+            blocks,
+            |_, (rows, mut scores): (ArrayView2<'_, F>, ArrayViewMut2<'_, f64>)| {
+                scores.assign(&self.pca.project_rows(self.scaler.scale_rows(rows)));
+            },
+        );
+        scores
+    }
+
+    /// What KMeans works on: the scores, or their directions.
+    pub(crate) fn clustering_points<'a>(&self, scores: &'a Array2<f64>) -> Cow<'a, Array2<f64>> {
+        if !self.normalize {
+            return Cow::Borrowed(scores);
+        }
+        let mut directions = scores.clone();
+        for mut row in directions.rows_mut() {
+            let length = row.dot(&row).sqrt();
+            if length > 0.0 {
+                row /= length;
+            }
+        }
+        Cow::Owned(directions)
+    }
+}
+
+/// The mean of the rows fitted on of each label, in the space that KMeans works in; NaN where a label has none. `None` without
+/// any label.
+pub(crate) fn label_centres(
+    points: &Array2<f64>,
+    labels: &[Option<u32>],
+    fit_on: Option<&[bool]>,
+) -> Option<Array2<f64>> {
+    let label_count = labels.iter().flatten().max().map(|&largest| largest as usize + 1)?;
+    let mut centres = Array2::<f64>::zeros((label_count, points.ncols()));
+    let mut sizes = vec![0_usize; label_count];
+    for (row_index, (row, label)) in points.rows().into_iter().zip(labels).enumerate() {
+        if let Some(label) = label
+            && fit_on.is_none_or(|fit_on| fit_on[row_index])
+        {
+            let mut centre = centres.row_mut(*label as usize);
+            centre += &row;
+            sizes[*label as usize] += 1;
+        }
+    }
+    for (mut centre, size) in centres.rows_mut().into_iter().zip(sizes) {
+        // 0 / 0 for a label without rows.
+        centre /= size as f64;
+    }
+    Some(centres)
+}
+
+/// What a model says of rows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Predictions {
+    /// Scores on the components, n x k, before the normalisation.
+    pub projected: Array2<f64>,
+    /// The cluster of each row.
+    pub clusters: Vec<u32>,
+    /// The Euclidean distance of each row from its own centre, in the space that KMeans works in.
+    pub distances: Vec<f64>,
+    /// For each row the label whose mean is nearest in that space; `None` if the model was fitted without labels.
+    pub nearest_labels: Option<Vec<u32>>,
+}
+
+/// A fitted chain.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LearnModel {
+    pub(crate) spec: LearnSpec,
+    pub(crate) projection: Projection,
+    pub(crate) kmeans: KMeans,
+    pub(crate) rows_fitted: usize,
+    pub(crate) label_centres: Option<Array2<f64>>,
+    pub(crate) label_names: Vec<String>,
+    pub(crate) lineage: Lineage,
+}
+
+impl LearnModel {
+    /// The spec it was fitted by.
+    pub fn spec(&self) -> &LearnSpec {
+        &self.spec
+    }
+
+    /// The scaler.
+    pub fn scaler(&self) -> &StandardScaler {
+        &self.projection.scaler
+    }
+
+    /// The principal components.
+    pub fn pca(&self) -> &Pca {
+        &self.projection.pca
+    }
+
+    /// The centres.
+    pub fn kmeans(&self) -> &KMeans {
+        &self.kmeans
+    }
+
+    /// Width of the feature vectors that it takes.
+    pub fn width(&self) -> usize {
+        self.projection.scaler.width()
+    }
+
+    /// Rows it was fitted on.
+    pub fn rows_fitted(&self) -> usize {
+        self.rows_fitted
+    }
+
+    /// Mean of each label's rows (l x k) in the space that KMeans works in, NaN for a label without rows; `None` without labels.
+    pub fn label_centres(&self) -> Option<&Array2<f64>> {
+        self.label_centres.as_ref()
+    }
+
+    /// Names of the labels by number; empty if none were given.
+    pub fn label_names(&self) -> &[String] {
+        &self.label_names
+    }
+
+    /// Gives the labels their names, in the order of their numbers.
+    ///
+    /// # Errors
+    /// [`LearnError::LengthMismatch`] unless there is one name for each label number up to the largest one fitted with.
+    pub fn with_label_names(mut self, label_names: Vec<String>) -> Result<Self, LearnError> {
+        let expected = self.label_centres.as_ref().map_or(0, Array2::nrows);
+        if label_names.len() != expected {
+            return Err(LearnError::LengthMismatch { what: "label_names", got: label_names.len(), expected });
+        }
+        self.label_names = label_names;
+        Ok(self)
+    }
+
+    /// Where the model comes from.
+    pub fn lineage(&self) -> &Lineage {
+        &self.lineage
+    }
+
+    /// Says where the model comes from.
+    #[must_use]
+    pub fn with_lineage(mut self, lineage: Lineage) -> Self {
+        self.lineage = lineage;
+        self
+    }
+
+    /// Scores, cluster, distance and nearest label of rows (n x d). The rows fitted on get exactly what the fit said of them,
+    /// in any company. Threads change nothing but the time.
+    ///
+    /// # Errors
+    /// [`LearnError::WidthMismatch`] and [`LearnError::NotFinite`].
+    pub fn predict_rows<F: Float>(
+        &self,
+        rows: ArrayView2<'_, F>,
+        threads: NonZeroUsize,
+    ) -> Result<Predictions, LearnError> {
+        check_width(&rows, self.width())?;
+        check_finite(rows)?;
+        let projected = self.projection.project(rows, threads);
+        let points = self.projection.clustering_points(&projected);
+        let assignment = self.kmeans.assign(points.view(), threads);
+        let nearest_labels = self
+            .label_centres
+            .as_ref()
+            .map(|centres| points.rows().into_iter().map(|row| nearest_label(row, centres)).collect());
+        drop(points);
+        Ok(Predictions {
+            projected,
+            clusters: assignment.clusters,
+            distances: assignment.distances,
+            nearest_labels,
+        })
+    }
+}
+
+/// The number of the nearest label; one without a centre is never it.
+fn nearest_label(row: ndarray::ArrayView1<'_, f64>, centres: &Array2<f64>) -> u32 {
+    let mut nearest = (0, f64::INFINITY);
+    for (label, centre) in centres.rows().into_iter().enumerate() {
+        let squared_distance: f64 = row.iter().zip(centre).map(|(left, right)| (left - right).powi(2)).sum();
+        if squared_distance < nearest.1 {
+            nearest = (label as u32, squared_distance);
+        }
+    }
+    nearest.0
+}
+
+impl<F: Float, D: Data<Elem = F>> Transformer<&ArrayBase<D, Ix2>, Result<Array2<f64>, LearnError>>
+    for LearnModel
+{
+    /// Scores of rows (n x d) on the components, n x k.
+    ///
+    /// # Errors
+    /// [`LearnError::WidthMismatch`] and [`LearnError::NotFinite`].
+    fn transform(&self, rows: &ArrayBase<D, Ix2>) -> Result<Array2<f64>, LearnError> {
+        check_width(&rows.view(), self.width())?;
+        check_finite(rows.view())?;
+        Ok(self.projection.project(rows.view(), NonZeroUsize::MIN))
+    }
+}
+
+impl<F: Float, D: Data<Elem = F>> Predict<&ArrayBase<D, Ix2>, Result<Array1<usize>, LearnError>>
+    for LearnModel
+{
+    /// Clusters of rows (n x d).
+    ///
+    /// # Errors
+    /// [`LearnError::WidthMismatch`] and [`LearnError::NotFinite`].
+    fn predict(&self, rows: &ArrayBase<D, Ix2>) -> Result<Array1<usize>, LearnError> {
+        let predictions = self.predict_rows(rows.view(), NonZeroUsize::MIN)?;
+        Ok(predictions.clusters.into_iter().map(|cluster| cluster as usize).collect())
+    }
+}
+
+/// What `manifest.json` holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Manifest {
+    format_version: u32,
+    /// Version of this crate that wrote the model.
+    crate_version: String,
+    /// Width of a feature vector.
+    width: usize,
+    spec: LearnSpec,
+    rows_fitted: usize,
+    constant_columns: usize,
+    pca_solver: PcaSolver,
+    inertia: f64,
+    n_iter: usize,
+    label_names: Vec<String>,
+    lineage: Lineage,
+    /// By file name.
+    files: BTreeMap<String, ArrayFile>,
+}
+
+/// One array of a model.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ArrayFile {
+    shape: Vec<usize>,
+    /// Of the whole file, in hex.
+    sha256: String,
+}
+
+/// What all versions of the manifest have in common.
+#[derive(Deserialize)]
+struct ManifestVersion {
+    format_version: u32,
+    crate_version: String,
+}
+
+impl Manifest {
+    fn parse(bytes: &[u8]) -> Result<Self, ModelError> {
+        let unreadable = |error: serde_json::Error| ModelError::Manifest { reason: error.to_string() };
+        let version: ManifestVersion = serde_json::from_slice(bytes).map_err(unreadable)?;
+        if version.format_version != MODEL_FORMAT_VERSION {
+            return Err(ModelError::FormatVersion {
+                found: version.format_version,
+                supported: MODEL_FORMAT_VERSION,
+                written_by: version.crate_version,
+            });
+        }
+        serde_json::from_slice(bytes).map_err(unreadable)
+    }
+}
+
+/// Names of the files that a model's manifest asks for, without the manifest itself.
+///
+/// # Errors
+/// [`ModelError::Manifest`] and [`ModelError::FormatVersion`].
+pub fn array_file_names(manifest: &[u8]) -> Result<Vec<String>, ModelError> {
+    Ok(Manifest::parse(manifest)?.files.into_keys().collect())
+}
+
+const SCALER_MEAN: &str = "scaler_mean.npy";
+const SCALER_SCALE: &str = "scaler_scale.npy";
+const PCA_MEAN: &str = "pca_mean.npy";
+const PCA_COMPONENTS: &str = "pca_components.npy";
+const PCA_EXPLAINED_VARIANCE: &str = "pca_explained_variance.npy";
+const KMEANS_CENTRES: &str = "kmeans_centres.npy";
+const LABEL_CENTRES: &str = "label_centres.npy";
+
+impl LearnModel {
+    /// The model as files: name and content, the manifest last. Equal models give equal bytes.
+    pub fn to_files(&self) -> Vec<(String, Vec<u8>)> {
+        let mut arrays: Vec<(&str, ArrayViewD<'_, f64>)> = vec![
+            (SCALER_MEAN, self.scaler().mean.view().into_dyn()),
+            (SCALER_SCALE, self.scaler().scale.view().into_dyn()),
+            (PCA_MEAN, self.pca().mean.view().into_dyn()),
+            (PCA_COMPONENTS, self.pca().components.view().into_dyn()),
+            (PCA_EXPLAINED_VARIANCE, self.pca().explained_variance.view().into_dyn()),
+            (KMEANS_CENTRES, self.kmeans.centres.view().into_dyn()),
+        ];
+        if let Some(label_centres) = &self.label_centres {
+            arrays.push((LABEL_CENTRES, label_centres.view().into_dyn()));
+        }
+        let mut files: Vec<(String, Vec<u8>)> =
+            arrays.iter().map(|(name, array)| ((*name).to_owned(), npy::write(array))).collect();
+        let manifest = Manifest {
+            format_version: MODEL_FORMAT_VERSION,
+            crate_version: env!("CARGO_PKG_VERSION").to_owned(),
+            width: self.width(),
+            spec: self.spec.clone(),
+            rows_fitted: self.rows_fitted,
+            constant_columns: self.scaler().constant_columns,
+            pca_solver: self.pca().solver,
+            inertia: self.kmeans.inertia,
+            n_iter: self.kmeans.n_iter,
+            label_names: self.label_names.clone(),
+            lineage: self.lineage.clone(),
+            files: arrays
+                .iter()
+                .zip(&files)
+                .map(|((_, array), (name, bytes))| {
+                    (name.clone(), ArrayFile { shape: array.shape().to_vec(), sha256: sha256(bytes) })
+                })
+                .collect(),
+        };
+        let mut manifest = serde_json::to_vec_pretty(&manifest).expect("a manifest has only string keys");
+        manifest.push(b'\n');
+        files.push((MANIFEST_FILE.to_owned(), manifest));
+        files
+    }
+
+    /// The model in these files, exactly as it was written. Files that the manifest doesn't name are ignored.
+    ///
+    /// # Errors
+    /// [`ModelError`] with the first thing that isn't as the manifest says.
+    pub fn from_files(files: &[(String, Vec<u8>)]) -> Result<Self, ModelError> {
+        let content = |file: &str| {
+            files
+                .iter()
+                .find(|(name, _)| name == file)
+                .map(|(_, bytes)| bytes.as_slice())
+                .ok_or_else(|| ModelError::MissingFile { file: file.to_owned() })
+        };
+        let manifest = Manifest::parse(content(MANIFEST_FILE)?)?;
+        let array = |file: &str| -> Result<ArrayD<f64>, ModelError> {
+            let Some(entry) = manifest.files.get(file) else {
+                return Err(ModelError::Manifest { reason: format!("it doesn't name `{file}`") });
+            };
+            let bytes = content(file)?;
+            let found = sha256(bytes);
+            if found != entry.sha256 {
+                return Err(ModelError::Digest {
+                    file: file.to_owned(),
+                    found,
+                    expected: entry.sha256.clone(),
+                });
+            }
+            npy::read(bytes, &entry.shape)
+                .map_err(|reason| ModelError::Array { file: file.to_owned(), reason })
+        };
+        let scaler = StandardScaler {
+            mean: of_dimension(SCALER_MEAN, array(SCALER_MEAN)?)?,
+            scale: of_dimension(SCALER_SCALE, array(SCALER_SCALE)?)?,
+            with_mean: manifest.spec.scaler.with_mean,
+            constant_columns: manifest.constant_columns,
+        };
+        let pca = Pca {
+            mean: of_dimension(PCA_MEAN, array(PCA_MEAN)?)?,
+            components: of_dimension(PCA_COMPONENTS, array(PCA_COMPONENTS)?)?,
+            explained_variance: of_dimension(PCA_EXPLAINED_VARIANCE, array(PCA_EXPLAINED_VARIANCE)?)?,
+            whiten: manifest.spec.pca.whiten,
+            solver: manifest.pca_solver,
+        };
+        let kmeans = KMeans {
+            centres: of_dimension(KMEANS_CENTRES, array(KMEANS_CENTRES)?)?,
+            inertia: manifest.inertia,
+            n_iter: manifest.n_iter,
+        };
+        let label_centres = match manifest.files.contains_key(LABEL_CENTRES) {
+            true => Some(of_dimension(LABEL_CENTRES, array(LABEL_CENTRES)?)?),
+            false => None,
+        };
+        let model = Self {
+            projection: Projection { scaler, pca, normalize: manifest.spec.normalize },
+            spec: manifest.spec,
+            kmeans,
+            rows_fitted: manifest.rows_fitted,
+            label_centres,
+            label_names: manifest.label_names,
+            lineage: manifest.lineage,
+        };
+        model.check_parts(manifest.width)?;
+        Ok(model)
+    }
+
+    /// Checks that the arrays fit together, so that nothing can go wrong when they are applied.
+    fn check_parts(&self, width: usize) -> Result<(), ModelError> {
+        let (scaler, pca) = (self.scaler(), self.pca());
+        let n_components = pca.n_components();
+        let lengths = [
+            (SCALER_MEAN, scaler.mean.len(), width),
+            (SCALER_SCALE, scaler.scale.len(), width),
+            (PCA_MEAN, pca.mean.len(), width),
+            (PCA_COMPONENTS, pca.components.ncols(), width),
+            (KMEANS_CENTRES, self.kmeans.centres.ncols(), n_components),
+            (LABEL_CENTRES, self.label_centres.as_ref().map_or(n_components, Array2::ncols), n_components),
+        ];
+        for (file, found, expected) in lengths {
+            if found != expected {
+                return Err(inconsistent(format!("`{file}` has {found} columns instead of {expected}")));
+            }
+        }
+        let label_count = self.label_centres.as_ref().map_or(0, Array2::nrows);
+        if !self.label_names.is_empty() && self.label_names.len() != label_count {
+            return Err(inconsistent(format!(
+                "{} label names for {label_count} labels",
+                self.label_names.len()
+            )));
+        }
+        if width == 0 || n_components == 0 || self.kmeans.n_clusters() == 0 {
+            return Err(inconsistent("it has no columns, components or clusters".to_owned()));
+        }
+        if pca.explained_variance.len() < n_components {
+            return Err(inconsistent(format!(
+                "`{PCA_EXPLAINED_VARIANCE}` is shorter than the {n_components} components"
+            )));
+        }
+        let numbers = [
+            (SCALER_MEAN, scaler.mean.iter().all(|value| value.is_finite())),
+            (SCALER_SCALE, scaler.scale.iter().all(|&value| value > 0.0)),
+            (PCA_MEAN, pca.mean.iter().all(|value| value.is_finite())),
+            (PCA_COMPONENTS, pca.components.iter().all(|value| value.is_finite())),
+            (
+                PCA_EXPLAINED_VARIANCE,
+                pca.explained_variance.iter().all(|&value| value >= 0.0 && value.is_finite()),
+            ),
+            (KMEANS_CENTRES, self.kmeans.centres.iter().all(|value| value.is_finite())),
+        ];
+        match numbers.iter().find(|(_, sound)| !sound) {
+            Some((file, _)) => Err(inconsistent(format!("`{file}` holds a number that it can't hold"))),
+            None => Ok(()),
+        }
+    }
+}
+
+fn inconsistent(reason: String) -> ModelError {
+    ModelError::Inconsistent { reason }
+}
+
+fn of_dimension<D: ndarray::Dimension>(
+    file: &str,
+    array: ArrayD<f64>,
+) -> Result<ndarray::Array<f64, D>, ModelError> {
+    array
+        .into_dimensionality()
+        .map_err(|error| ModelError::Array { file: file.to_owned(), reason: error.to_string() })
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
