@@ -1,0 +1,167 @@
+//! The handle that opens locations: one S3 client per process and set of options.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use aws_credential_types::Credentials;
+use aws_credential_types::provider::SharedCredentialsProvider;
+use tokio::sync::OnceCell;
+
+use crate::error::{StorageError, StorageErrorKind};
+use crate::listing::{ListOptions, Listing, PathGlob, Selection};
+use crate::location::{Location, Place};
+use crate::options::StorageOptions;
+use crate::output_store::OutputStore;
+use crate::photo_reader::PhotoReader;
+use crate::s3_connection::S3Connection;
+use crate::{list_local, list_s3};
+
+/// Opens locations: lists them, reads photos from them, writes results to them.
+///
+/// Cheap to clone and to make: all `Storage`s with the same options in a process share one S3 client, with its
+/// connections and credentials, which is set up on the first use of an S3 location.
+#[derive(Debug, Clone)]
+pub struct Storage {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    options: StorageOptions,
+    /// In place of the chain. Their `Debug` form shows no secret.
+    given_credentials: Option<SharedCredentialsProvider>,
+    connection: OnceCell<Arc<S3Connection>>,
+}
+
+/// All that were made in this process, so that each task of an executor finds the client of those before it.
+static STORAGES: Mutex<Option<HashMap<StorageOptions, Storage>>> = Mutex::new(None);
+
+impl Storage {
+    /// The storage with these options; nothing is looked up or checked before an S3 location is used.
+    pub fn new(options: StorageOptions) -> Self {
+        let mut storages = STORAGES.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = |options| Self::unshared(options, None);
+        storages.get_or_insert_default().entry(options.clone()).or_insert_with(|| make(options)).clone()
+    }
+
+    /// The storage with these options and these keys in place of the AWS chain, for programs that get them from
+    /// elsewhere. Every later [`Storage::new`] with the same options in this process finds it, so that the tasks of
+    /// executors in the same process use the same keys without their ever being part of a plan.
+    pub fn with_static_keys(options: StorageOptions, access_key_id: &str, secret_access_key: &str) -> Self {
+        let keys = Credentials::new(access_key_id, secret_access_key, None, None, "static keys");
+        let storage = Self::unshared(options.clone(), Some(SharedCredentialsProvider::new(keys)));
+        let mut storages = STORAGES.lock().unwrap_or_else(PoisonError::into_inner);
+        storages.get_or_insert_default().insert(options, storage.clone());
+        storage
+    }
+
+    fn unshared(options: StorageOptions, given_credentials: Option<SharedCredentialsProvider>) -> Self {
+        Self { shared: Arc::new(Shared { options, given_credentials, connection: OnceCell::new() }) }
+    }
+
+    /// How this storage reaches S3.
+    pub fn options(&self) -> &StorageOptions {
+        &self.shared.options
+    }
+
+    async fn connection(&self) -> Result<Arc<S3Connection>, StorageError> {
+        let Shared { options, given_credentials, connection } = &*self.shared;
+        let connection = connection
+            .get_or_try_init(|| async {
+                S3Connection::establish(options, given_credentials.clone()).await.map(Arc::new)
+            })
+            .await?;
+        Ok(Arc::clone(connection))
+    }
+
+    /// Lists a folder, one file, or what matches a glob in the location itself. A name that exists as it stands is taken
+    /// as it stands, even if it holds `*`, `?`, `[` or `{`.
+    ///
+    /// # Errors
+    /// There is no such place, it may not be read (which folder, is said), or S3 can't be reached. There is no partial
+    /// listing.
+    pub async fn list(&self, location: &Location, options: &ListOptions) -> Result<Listing, StorageError> {
+        match location.place() {
+            Place::Local { path } => {
+                let (location, path, options) = (location.clone(), path.clone(), options.clone());
+                in_background(move || {
+                    let glob = if path.symlink_metadata().is_ok() { None } else { glob_in(&location)? };
+                    match glob {
+                        Some((root, location_glob)) => {
+                            let folder = root.local_path().unwrap_or(&path);
+                            list_local::list(folder, Selection { options: &options, location_glob: Some(location_glob) })
+                        }
+                        None => list_local::list(&path, Selection { options: &options, location_glob: None }),
+                    }
+                })
+                .await
+            }
+            Place::S3 { bucket, prefix } => {
+                let connection = self.connection().await?;
+                let taken_literally =
+                    location.split_glob().is_none() || list_s3::exists(&connection, bucket, prefix).await?;
+                let glob = if taken_literally { None } else { glob_in(location)? };
+                match glob {
+                    Some((root, location_glob)) => {
+                        list_s3::list(&connection, &root, Selection { options, location_glob: Some(location_glob) }).await
+                    }
+                    None => list_s3::list(&connection, location, Selection { options, location_glob: None }).await,
+                }
+            }
+        }
+    }
+
+    /// Reads photos by their path in a listing; `root` is [`Listing::root`].
+    ///
+    /// # Errors
+    /// The configuration of S3 is not valid. Whether `root` can be read is seen by the first read.
+    pub async fn reader(&self, root: &Location) -> Result<PhotoReader, StorageError> {
+        Ok(match root.place() {
+            Place::Local { path } => PhotoReader::local(path.clone()),
+            Place::S3 { bucket, prefix } => PhotoReader::s3(self.connection().await?, bucket.clone(), prefix.clone()),
+        })
+    }
+
+    /// The place where results are written and found again. Creates nothing.
+    ///
+    /// # Errors
+    /// No credentials for S3, or a prefix that results can't be written under.
+    pub async fn output(&self, folder: &Location) -> Result<OutputStore, StorageError> {
+        match folder.place() {
+            Place::Local { path } => Ok(OutputStore::local(path.clone())),
+            Place::S3 { bucket, prefix } => {
+                let connection = self.connection().await?;
+                let store = connection.object_store(bucket, &folder.to_string()).await?;
+                OutputStore::s3(Arc::new(store), folder, prefix, connection.endpoint_url.clone())
+            }
+        }
+    }
+}
+
+fn glob_in(location: &Location) -> Result<Option<(Location, PathGlob)>, StorageError> {
+    location
+        .split_glob()
+        .map(|(root, pattern)| match PathGlob::over_whole_path(&pattern) {
+            Ok(glob) => Ok((root, glob)),
+            Err(error) => {
+                Err(StorageError::new(StorageErrorKind::Invalid, "list", location.shown(), error.to_string(), ""))
+            }
+        })
+        .transpose()
+}
+
+/// Runs what blocks on a thread made for it.
+pub(crate) async fn in_background<T, F>(work: F) -> T
+where
+    T: Send + 'static,
+    F: FnOnce() -> T + Send + 'static,
+{
+    match tokio::task::spawn_blocking(work).await {
+        Ok(result) => result,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is going down and has dropped the work: nobody will look at this future again.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}
