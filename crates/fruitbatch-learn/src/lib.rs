@@ -8,10 +8,9 @@
 //! use fruitbatch_learn::{ClusterCount, Components, LearnModel, LearnSpec, fit};
 //! use ndarray::Array2;
 //!
-//! // Two groups of ten rows, far from each other in the first column.
+//! // Two groups of ten rows, far from each other.
 //! let features = Array2::from_shape_fn((20, 3), |(row, column)| {
-//!     let group = if column == 0 { 100.0 * (row / 10) as f32 } else { 0.0 };
-//!     group + ((row * 7 + column * 5) % 11) as f32
+//!     (100 * (row / 10) + (row * 7 + column * 5) % 11) as f32
 //! });
 //! let mut spec = LearnSpec::default();
 //! spec.pca.n_components = Components::Count(2);
@@ -61,7 +60,8 @@
 //!
 //! # Why not `linfa_reduction::Pca`
 //! Version 0.8.1 finds a few components by LOBPCG: it panics for k = 2 on common data, is off by up to 62 % for k above a
-//! fifth of the width, and its ratios cover only what it kept. Where it is right, the tests compare with it.
+//! fifth of the width, its ratios cover only what it kept, and its `explained_variance` divides by `k - 1` where the number
+//! of rows belongs. Where it is right, the tests compare with it.
 
 pub mod blocks;
 mod cluster_choice;

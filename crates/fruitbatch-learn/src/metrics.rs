@@ -142,7 +142,9 @@ impl ContingencyTable {
         let entropy = |totals: &[u64]| -> f64 {
             totals.iter().map(|&total| total as f64 / rows).map(|share| -share * share.ln()).sum()
         };
-        Some(mutual_information / f64::midpoint(entropy(&label_totals), entropy(&cluster_totals)))
+        let mean_entropy = f64::midpoint(entropy(&label_totals), entropy(&cluster_totals));
+        // Rounding can lift the same partition a little above 1.
+        Some((mutual_information / mean_entropy).min(1.0))
     }
 }
 

@@ -236,3 +236,77 @@ pub(crate) fn as_faer_mut(matrix: &mut Array2<f64>) -> MatMut<'_, f64> {
     // SAFETY: as for `as_faer`; the exclusive borrow of the owned array is kept by the result.
     unsafe { MatMut::from_raw_parts_mut(matrix.as_mut_ptr(), rows, columns, row_stride, column_stride) }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::{concatenate, s};
+
+    use super::*;
+    use crate::blocks::{BlockAccumulator, ROWS_PER_BLOCK};
+
+    fn rows(count: usize) -> Array2<f32> {
+        Array2::from_shape_fn((count, 5), |(row, column)| {
+            (((row * 7919 + column * 104_729 + row * row * 31) % 1009) as f32 / 1009.0 + 3.0)
+                * (column + 1) as f32
+        })
+    }
+
+    #[test]
+    fn moments_are_mean_and_covariance_by_their_definition() {
+        let rows = rows(2 * ROWS_PER_BLOCK + 100);
+        let moments = Moments::of_rows(&SelectedRows::all(rows.view()), NonZeroUsize::MIN);
+        let exact = rows.mapv(f64::from);
+        let mean = exact.mean_axis(Axis(0)).unwrap();
+        let centred = &exact - &mean;
+        let covariance = centred.t().dot(&centred) / (exact.nrows() - 1) as f64;
+        assert_eq!(moments.count(), rows.nrows() as u64);
+        for column in 0..5 {
+            assert!((moments.mean()[column] - mean[column]).abs() < 1e-12);
+            for other in 0..=column {
+                let found = moments.lower_covariance(1)[[column, other]];
+                assert!((found - covariance[[column, other]]).abs() < 1e-12);
+            }
+            assert!((moments.columns().variance(1)[column] - covariance[[column, column]]).abs() < 1e-12);
+        }
+        let columns = ColumnMoments::of_rows(&SelectedRows::all(rows.view()), NonZeroUsize::MIN);
+        let (one_way, other_way) = (columns.variance(0), moments.columns().variance(0));
+        assert!((one_way - other_way).iter().all(|difference| difference.abs() < 1e-12));
+    }
+
+    #[test]
+    fn blocks_dealt_out_to_executors_give_the_same_bits() {
+        let rows = rows(6 * ROWS_PER_BLOCK + 7);
+        let block = |index: usize| {
+            let start = index * ROWS_PER_BLOCK;
+            Moments::of_block(rows.slice(s![start..rows.nrows().min(start + ROWS_PER_BLOCK), ..]))
+        };
+        let mut executors: Vec<BlockAccumulator<Moments>> = (0..3).map(|_| BlockAccumulator::new()).collect();
+        for index in [4, 0, 6, 3, 2, 5, 1] {
+            executors[index % 3].add_block(index as u64, block(index)).unwrap();
+        }
+        let mut driver = BlockAccumulator::new();
+        for executor in executors {
+            driver.absorb(executor).unwrap();
+        }
+        let here = Moments::of_rows(&SelectedRows::all(rows.view()), NonZeroUsize::new(2).unwrap());
+        assert_eq!(driver.finish().unwrap(), here);
+    }
+
+    #[test]
+    fn no_rows_change_nothing() {
+        let some = Moments::of_block(rows(10).view());
+        let none = Moments::of_block(rows(0).view());
+        assert_eq!(some.clone().merge(none.clone()), some);
+        assert_eq!(none.merge(some.clone()), some);
+    }
+
+    #[test]
+    fn a_constant_column_has_no_variance_at_all() {
+        // 0.1 and 1/3 have no finite binary form; their f32 values are summed without rounding in f64.
+        let constant = Array2::from_shape_fn((3 * ROWS_PER_BLOCK + 11, 1), |_| 0.1_f32);
+        let rows = concatenate![Axis(1), constant, constant.mapv(|_| 1.0_f32 / 3.0)];
+        let columns = ColumnMoments::of_rows(&SelectedRows::all(rows.view()), NonZeroUsize::MIN);
+        assert_eq!(columns.variance(0).to_vec(), [0.0, 0.0]);
+        assert_eq!(columns.mean()[0], f64::from(0.1_f32));
+    }
+}

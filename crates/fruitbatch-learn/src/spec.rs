@@ -279,3 +279,55 @@ impl FromStr for Preset {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spec_is_read_as_it_was_written() {
+        for preset in [Preset::Plain, Preset::SparkMl] {
+            for n_clusters in [ClusterCount::Auto, ClusterCount::Count(131)] {
+                for n_components in [Components::Count(1), Components::VarianceShare(0.95)] {
+                    let mut spec = LearnSpec::preset(preset);
+                    spec.kmeans.n_clusters = n_clusters;
+                    spec.pca.n_components = n_components;
+                    let text = serde_json::to_string(&spec).unwrap();
+                    assert_eq!(serde_json::from_str::<LearnSpec>(&text).unwrap(), spec, "{text}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn unknown_keys_and_words_are_refused() {
+        for text in [
+            r#"{"scalar": {}}"#,
+            r#"{"scaler": {"with_men": true}}"#,
+            r#"{"kmeans": {"n_clusters": "many"}}"#,
+            r#"{"kmeans": {"init": "k-means||"}}"#,
+            r#"{"pca": {"n_components": "all"}}"#,
+        ] {
+            assert!(serde_json::from_str::<LearnSpec>(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn words_on_a_command_line_are_parsed_and_printed() {
+        for text in ["4", "auto"] {
+            assert_eq!(text.parse::<ClusterCount>().unwrap().to_string(), text);
+        }
+        for text in ["plain", "spark-ml"] {
+            assert_eq!(text.parse::<Preset>().unwrap().to_string(), text);
+        }
+        for text in ["10", "0.95"] {
+            assert_eq!(text.parse::<Components>().unwrap().to_string(), text);
+        }
+        for text in ["0", "-1", "4.5", "", "Auto"] {
+            assert!(text.parse::<ClusterCount>().is_err(), "{text}");
+        }
+        for text in ["0", "1.0", "0.0", "-3", "NaN", "inf", "ten"] {
+            assert!(text.parse::<Components>().is_err(), "{text}");
+        }
+    }
+}

@@ -1,6 +1,6 @@
 """The features that the figures are computed from: whole numbers and one division, so that every language gives the same bits.
 
-Three groups of rows, columns of unequal scales, column 5 constant. tests/common/mod.rs has the same formula.
+Three groups of rows, columns of unequal scales, column 5 constant. tests/learning/common.rs has the same formula.
 """
 
 import numpy as np

@@ -62,9 +62,10 @@ fn read_features(path: &std::path::Path) -> (Vec<Option<u32>>, Array2<f32>) {
             .read_records(rows, Some(&mut definitions), Some(&mut repetitions), &mut features)
             .unwrap();
     }
-    let names: Vec<&ByteArray> = labels.iter().collect::<BTreeSet<_>>().into_iter().collect();
-    let label_numbers =
-        labels.iter().map(|label| names.iter().position(|name| *name == label).map(|index| index as u32));
+    let names: BTreeSet<&[u8]> = labels.iter().map(ByteArray::data).collect();
+    let label_numbers = labels
+        .iter()
+        .map(|label| names.iter().position(|name| *name == label.data()).map(|index| index as u32));
     let width = features.len() / row_count;
     (label_numbers.collect(), Array2::from_shape_vec((row_count, width), features).unwrap())
 }

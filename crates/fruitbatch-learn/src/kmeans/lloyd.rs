@@ -169,3 +169,60 @@ fn average(cluster_sums: ClusterSums) -> Array2<f64> {
     }
     centres
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::moments::ColumnMoments;
+
+    /// Runs of scikit-learn from given centres; tests/scikit_learn_figures.py made them. The third one starts with two
+    /// centres that no row is near to.
+    #[derive(Deserialize)]
+    struct Figures {
+        lloyd: Vec<LloydFigures>,
+    }
+
+    #[derive(Deserialize)]
+    struct LloydFigures {
+        initial_centres: Vec<Vec<f64>>,
+        centres: Vec<Vec<f64>>,
+        inertia: f64,
+        n_iter: usize,
+    }
+
+    fn matrix(rows: &[Vec<f64>]) -> Array2<f64> {
+        Array2::from_shape_fn((rows.len(), rows[0].len()), |(row, column)| rows[row][column])
+    }
+
+    #[test]
+    fn runs_from_given_centres_take_the_steps_of_scikit_learn() {
+        let figures: Figures =
+            serde_json::from_str(include_str!("../../tests/fixtures/scikit_learn_figures.json")).unwrap();
+        let rows = Array2::from_shape_fn((200, 4), |(row, column)| {
+            ((row * 7919 + column * 104_729 + row * row * (column + 3) * 31) % 1009) as f64 / 1009.0
+        });
+        let moments = ColumnMoments::of_block(rows.view());
+        let centred = &rows - moments.mean();
+        let default_tol = 1e-4 * moments.variance(0).mean().unwrap();
+        let options = [(300, default_tol), (300, 0.0), (300, default_tol), (3, default_tol)];
+        assert_eq!(figures.lloyd.len(), options.len());
+        for (expected, (max_iter, tol)) in figures.lloyd.iter().zip(options) {
+            let start = matrix(&expected.initial_centres) - moments.mean();
+            let run = run(&centred, start, max_iter, tol, NonZeroUsize::MIN);
+            assert_eq!(run.n_iter, expected.n_iter);
+            assert!((run.inertia / expected.inertia - 1.0).abs() < 1e-12, "inertia {}", run.inertia);
+            let difference = run.centres + moments.mean() - matrix(&expected.centres);
+            assert!(difference.iter().all(|difference| difference.abs() < 1e-12), "{difference}");
+        }
+    }
+
+    #[test]
+    fn rows_that_are_all_equal_leave_the_spare_clusters_empty() {
+        let rows = Array2::from_elem((5, 2), 3.0);
+        let run = run(&rows, rows.slice(ndarray::s![..3, ..]).to_owned(), 300, 0.0, NonZeroUsize::MIN);
+        assert_eq!((run.inertia, run.n_iter), (0.0, 1));
+        assert!(run.centres.iter().all(|&coordinate| coordinate == 3.0));
+    }
+}
