@@ -1,1 +1,9 @@
-//! What tests of several crates share: an S3 server in process, small generated models
+//! What the tests of several crates share; no crate depends on it outside its tests.
+//!
+//! * [`s3_server`]: an S3 server in this process, on a port of 127.0.0.1, with signatures checked, pages, conditional
+//!   requests and faults on demand.
+//! * [`tiny_models`]: small generated ONNX models, so that a test of the whole way from a photo to its features runs in
+//!   milliseconds.
+
+pub mod s3_server;
+pub mod tiny_models;

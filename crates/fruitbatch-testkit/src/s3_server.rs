@@ -1,0 +1,553 @@
+//! An S3 server inside the test's own process.
+//!
+//! The HTTP side (routing, XML, signature version 4) is `s3s`; the objects lie in a map in memory, ordered by key as S3
+//! orders them. A store in memory rather than in files, because every key that S3 allows must round-trip: `a//b`,
+//! `dir/`, `apple#12 100%+ü.jpg`, and both `a` and `a/b` at once, which no file system holds.
+//!
+//! What it answers as S3 does: `GetObject` (with `Range`, `If-Match`, `If-None-Match`), `HeadObject`, `PutObject` (with
+//! `If-None-Match` and `If-Match`, decided under one lock, so that exactly one of many concurrent writers wins),
+//! `ListObjectsV2` (pages, delimiter, `encoding-type=url`), `DeleteObject`, `DeleteObjects`, `CreateBucket`,
+//! `HeadBucket`. Everything else is `NotImplemented`.
+//!
+//! ```
+//! use fruitbatch_testkit::s3_server::S3Server;
+//!
+//! let server = S3Server::start();
+//! server.create_bucket("fruits");
+//! server.put_object("fruits", "Apple Braeburn/a//b#1 100%+ü.jpg", b"not really a photo".as_slice());
+//! assert!(server.endpoint_url().starts_with("http://127.0.0.1:"));
+//! assert_eq!(server.keys("fruits"), ["Apple Braeburn/a//b#1 100%+ü.jpg"]);
+//! // Dropping `server` stops it.
+//! ```
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::ops::Bound;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use futures::{StreamExt, stream};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto::Builder as ConnectionBuilder;
+use s3s::access::{S3Access, S3AccessContext};
+use s3s::auth::SimpleAuth;
+use s3s::dto::{
+    CommonPrefix, CreateBucketInput, CreateBucketOutput, DeleteObjectInput, DeleteObjectOutput,
+    DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETag, ETagCondition, EncodingType,
+    GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput,
+    ListObjectsV2Input, ListObjectsV2Output, Object, PutObjectInput, PutObjectOutput, StreamingBlob,
+    Timestamp,
+};
+use s3s::path::S3Path;
+use s3s::service::S3ServiceBuilder;
+use s3s::{S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use sha2::{Digest, Sha256};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+/// S3's own upper bound on the keys of one list page.
+const MAX_KEYS_PER_PAGE: usize = 1000;
+
+/// The one access key the server knows. Its own, so that a test can search logs and errors for it.
+const ACCESS_KEY: &str = "FRUITBATCHTESTACCESSKEY";
+/// The secret to [`ACCESS_KEY`].
+const SECRET_KEY: &str = "fruitbatch-test-secret-key-4f9c1d";
+
+/// A running server; dropping it stops it and joins its thread. It listens on 127.0.0.1 alone, on a port of the
+/// system's choosing, and lives on a runtime of its own, so it serves synchronous and asynchronous tests alike.
+#[derive(Debug)]
+pub struct S3Server {
+    endpoint_url: String,
+    store: Store,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl S3Server {
+    /// Starts a server without buckets.
+    ///
+    /// # Panics
+    /// If no port or no thread can be had: a test has nothing to go on with then.
+    #[must_use]
+    pub fn start() -> Self {
+        let store = Store::default();
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime for the S3 server of this test");
+        let listener = runtime
+            .block_on(TcpListener::bind(("127.0.0.1", 0)))
+            .expect("a free port on 127.0.0.1 for the S3 server of this test");
+        let address = listener.local_addr().expect("a bound listener has an address");
+        let (stop, stopped) = oneshot::channel();
+        let service = {
+            let mut builder = S3ServiceBuilder::new(store.clone());
+            builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+            builder.set_access(store.clone());
+            builder.build()
+        };
+        let thread = std::thread::Builder::new()
+            .name("test-s3-server".to_owned())
+            // The runtime is dropped at the end of the thread, and with it every open connection.
+            .spawn(move || runtime.block_on(serve(listener, service, stopped)))
+            .expect("a thread for the S3 server of this test");
+        Self { endpoint_url: format!("http://{address}"), store, stop: Some(stop), thread: Some(thread) }
+    }
+
+    /// Where it listens: `http://127.0.0.1:PORT`.
+    pub fn endpoint_url(&self) -> &str {
+        &self.endpoint_url
+    }
+
+    /// The only access key it accepts.
+    pub fn access_key(&self) -> &str {
+        ACCESS_KEY
+    }
+
+    /// The secret key that belongs to [`access_key`](Self::access_key).
+    pub fn secret_key(&self) -> &str {
+        SECRET_KEY
+    }
+
+    /// Creates an empty bucket; one that is there already stays as it is.
+    pub fn create_bucket(&self, bucket: &str) {
+        self.store.lock().buckets.entry(bucket.to_owned()).or_default();
+    }
+
+    /// Lets unsigned requests read and list `bucket`, as a public data set does.
+    pub fn allow_anonymous_reads(&self, bucket: &str) {
+        self.store.lock().public_buckets.insert(bucket.to_owned());
+    }
+
+    /// Stores an object directly, without a request, and creates its bucket if need be. Any key will do.
+    pub fn put_object(&self, bucket: &str, key: &str, content: impl Into<Bytes>) {
+        let object = StoredObject::new(content.into());
+        self.store.lock().buckets.entry(bucket.to_owned()).or_default().insert(key.to_owned(), object);
+    }
+
+    /// The content of an object, read directly.
+    pub fn object(&self, bucket: &str, key: &str) -> Option<Bytes> {
+        self.store.lock().buckets.get(bucket)?.get(key).map(|object| object.content.clone())
+    }
+
+    /// Removes an object directly; one that isn't there is no error.
+    pub fn remove_object(&self, bucket: &str, key: &str) {
+        if let Some(objects) = self.store.lock().buckets.get_mut(bucket) {
+            objects.remove(key);
+        }
+    }
+
+    /// All keys of a bucket in S3's order (bytewise); empty for a bucket that doesn't exist.
+    pub fn keys(&self, bucket: &str) -> Vec<String> {
+        self.store
+            .lock()
+            .buckets
+            .get(bucket)
+            .map(|objects| objects.keys().cloned().collect())
+            .unwrap_or_default()
+    }
+
+    /// From now on every `GetObject` of this key goes wrong in the given way, until [`heal`](Self::heal).
+    pub fn fail_reads(&self, bucket: &str, key: &str, fault: ReadFault) {
+        self.store.lock().read_faults.insert((bucket.to_owned(), key.to_owned()), fault);
+    }
+
+    /// Takes back what [`fail_reads`](Self::fail_reads) set for this key.
+    pub fn heal(&self, bucket: &str, key: &str) {
+        self.store.lock().read_faults.remove(&(bucket.to_owned(), key.to_owned()));
+    }
+
+    /// The requests answered so far that passed authorisation, oldest first.
+    pub fn requests(&self) -> Vec<RecordedRequest> {
+        self.store.lock().requests.clone()
+    }
+}
+
+impl Drop for S3Server {
+    fn drop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            // The receiver is gone only if the thread ended by itself.
+            let _ = stop.send(());
+        }
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// How [`S3Server::fail_reads`] lets a `GetObject` go wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReadFault {
+    /// 403 `AccessDenied`, as for an object with an access list of its own.
+    AccessDenied,
+    /// 403 `InvalidObjectState`, as for an object archived in Glacier.
+    Archived,
+    /// 503 `SlowDown`.
+    SlowDown,
+    /// 400 `ExpiredToken`.
+    ExpiredToken,
+    /// The connection breaks off in the middle of the body; needs at least two bytes of content.
+    TruncatedBody,
+}
+
+/// One request that the server answered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedRequest {
+    /// S3's name of the operation, for example `GetObject`.
+    pub operation: String,
+    /// The bucket, if the request names one.
+    pub bucket: Option<String>,
+    /// The key, if the request names one.
+    pub key: Option<String>,
+    /// Whether the request was signed.
+    pub signed: bool,
+    /// Whether the request says that the requester pays.
+    pub requester_pays: bool,
+}
+
+async fn serve(listener: TcpListener, service: s3s::service::S3Service, mut stopped: oneshot::Receiver<()>) {
+    let connections = ConnectionBuilder::new(TokioExecutor::new());
+    loop {
+        tokio::select! {
+            _ = &mut stopped => return,
+            accepted = listener.accept() => {
+                let Ok((socket, _)) = accepted else { continue };
+                let connection = connections.serve_connection(TokioIo::new(socket), service.clone()).into_owned();
+                tokio::spawn(async move {
+                    // A client that goes away is the client's business.
+                    let _ = connection.await;
+                });
+            }
+        }
+    }
+}
+
+#[derive(Debug)]
+struct StoredObject {
+    content: Bytes,
+    etag: String,
+    modified: SystemTime,
+}
+
+impl StoredObject {
+    fn new(content: Bytes) -> Self {
+        // As long as S3's MD5 and, like it, a function of the content alone.
+        let etag = Sha256::digest(&content).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        Self { content, etag, modified: SystemTime::now() }
+    }
+
+    fn etag(&self) -> ETag {
+        ETag::Strong(self.etag.clone())
+    }
+
+    fn length(&self) -> i64 {
+        i64::try_from(self.content.len()).expect("an object in memory is shorter than 2^63 bytes")
+    }
+
+    fn meets(&self, condition: &ETagCondition) -> bool {
+        match condition {
+            ETagCondition::Any => true,
+            ETagCondition::ETag(etag) => etag.strong_cmp(&self.etag()),
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+struct State {
+    buckets: HashMap<String, BTreeMap<String, StoredObject>>,
+    public_buckets: HashSet<String>,
+    read_faults: HashMap<(String, String), ReadFault>,
+    requests: Vec<RecordedRequest>,
+}
+
+impl State {
+    fn objects(&mut self, bucket: &str) -> S3Result<&mut BTreeMap<String, StoredObject>> {
+        self.buckets
+            .get_mut(bucket)
+            .ok_or_else(|| s3_error!(NoSuchBucket, "The specified bucket does not exist"))
+    }
+
+    fn object(&mut self, bucket: &str, key: &str) -> S3Result<&StoredObject> {
+        self.objects(bucket)?
+            .get(key)
+            .ok_or_else(|| s3_error!(NoSuchKey, "The specified key does not exist."))
+    }
+}
+
+/// The objects and what is known of the requests, shared by the server's handle and its service.
+#[derive(Debug, Clone, Default)]
+struct Store(Arc<Mutex<State>>);
+
+impl Store {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // No holder leaves the maps half changed, so a test's panic elsewhere does not make them unusable.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[async_trait::async_trait]
+impl S3Access for Store {
+    async fn check(&self, context: &mut S3AccessContext<'_>) -> S3Result<()> {
+        let operation = context.s3_op().name().to_owned();
+        let (bucket, key) = match context.s3_path() {
+            S3Path::Root => (None, None),
+            S3Path::Bucket { bucket } => (Some(bucket.to_string()), None),
+            S3Path::Object { bucket, key } => (Some(bucket.to_string()), Some(key.to_string())),
+        };
+        let signed = context.credentials().is_some();
+        let requester_pays = context
+            .headers()
+            .get("x-amz-request-payer")
+            .is_some_and(|payer| payer.as_bytes() == b"requester");
+        let mut state = self.lock();
+        let public = bucket.as_ref().is_some_and(|bucket| state.public_buckets.contains(bucket));
+        let reads = matches!(operation.as_str(), "GetObject" | "HeadObject" | "ListObjectsV2" | "HeadBucket");
+        if !signed && !(public && reads) {
+            return Err(s3_error!(AccessDenied, "Access Denied"));
+        }
+        state.requests.push(RecordedRequest { operation, bucket, key, signed, requester_pays });
+        Ok(())
+    }
+}
+
+#[async_trait::async_trait]
+impl S3 for Store {
+    async fn create_bucket(
+        &self,
+        req: S3Request<CreateBucketInput>,
+    ) -> S3Result<S3Response<CreateBucketOutput>> {
+        self.lock().buckets.entry(req.input.bucket).or_default();
+        Ok(S3Response::new(CreateBucketOutput::default()))
+    }
+
+    async fn head_bucket(&self, req: S3Request<HeadBucketInput>) -> S3Result<S3Response<HeadBucketOutput>> {
+        self.lock().objects(&req.input.bucket)?;
+        Ok(S3Response::new(HeadBucketOutput::default()))
+    }
+
+    async fn get_object(&self, req: S3Request<GetObjectInput>) -> S3Result<S3Response<GetObjectOutput>> {
+        let input = req.input;
+        let mut state = self.lock();
+        let fault = state.read_faults.get(&(input.bucket.clone(), input.key.clone())).copied();
+        let object = state.object(&input.bucket, &input.key)?;
+        match fault {
+            Some(ReadFault::AccessDenied) => return Err(s3_error!(AccessDenied, "Access Denied")),
+            Some(ReadFault::Archived) => {
+                return Err(s3_error!(
+                    InvalidObjectState,
+                    "The operation is not valid for the object's storage class"
+                ));
+            }
+            Some(ReadFault::SlowDown) => return Err(s3_error!(SlowDown, "Please reduce your request rate.")),
+            Some(ReadFault::ExpiredToken) => {
+                return Err(s3_error!(ExpiredToken, "The provided token has expired."));
+            }
+            Some(ReadFault::TruncatedBody) | None => {}
+        }
+        if input.if_match.as_ref().is_some_and(|condition| !object.meets(condition)) {
+            return Err(precondition_failed());
+        }
+        if input.if_none_match.as_ref().is_some_and(|condition| object.meets(condition)) {
+            return Err(S3Error::new(S3ErrorCode::NotModified));
+        }
+        let whole = object.content.len();
+        let (content, content_range) = match input.range {
+            None => (object.content.clone(), None),
+            Some(range) => {
+                let part = range.check(whole as u64)?;
+                let described = format!("bytes {}-{}/{whole}", part.start, part.end - 1);
+                (object.content.slice(part.start as usize..part.end as usize), Some(described))
+            }
+        };
+        let content_length = i64::try_from(content.len()).ok();
+        let body = if fault == Some(ReadFault::TruncatedBody) {
+            let half = Ok(content.slice(..content.len() / 2));
+            let reset = Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset));
+            StreamingBlob::wrap(stream::iter([half, reset]))
+        } else {
+            StreamingBlob::wrap(stream::iter([Ok::<_, std::io::Error>(content)]))
+        };
+        Ok(S3Response::new(GetObjectOutput {
+            body: Some(body),
+            content_length,
+            content_range,
+            e_tag: Some(object.etag()),
+            last_modified: Some(Timestamp::from(object.modified)),
+            ..GetObjectOutput::default()
+        }))
+    }
+
+    async fn head_object(&self, req: S3Request<HeadObjectInput>) -> S3Result<S3Response<HeadObjectOutput>> {
+        let mut state = self.lock();
+        let object = state.object(&req.input.bucket, &req.input.key)?;
+        if req.input.if_match.as_ref().is_some_and(|condition| !object.meets(condition)) {
+            return Err(precondition_failed());
+        }
+        Ok(S3Response::new(HeadObjectOutput {
+            content_length: Some(object.length()),
+            e_tag: Some(object.etag()),
+            last_modified: Some(Timestamp::from(object.modified)),
+            ..HeadObjectOutput::default()
+        }))
+    }
+
+    async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        let input = req.input;
+        let mut content = Vec::new();
+        if let Some(mut body) = input.body {
+            while let Some(piece) = body.next().await {
+                content.extend_from_slice(&piece.map_err(|_| s3_error!(IncompleteBody))?);
+            }
+        }
+        let object = StoredObject::new(content.into());
+        let etag = object.etag();
+        // Condition and write under one lock: that is what makes the conditional put one.
+        let mut state = self.lock();
+        let objects = state.objects(&input.bucket)?;
+        let present = objects.get(&input.key);
+        if let Some(condition) = &input.if_none_match
+            && present.is_some_and(|present| present.meets(condition))
+        {
+            return Err(precondition_failed());
+        }
+        if let Some(condition) = &input.if_match {
+            match present {
+                None => return Err(s3_error!(NoSuchKey, "The specified key does not exist.")),
+                Some(present) if !present.meets(condition) => return Err(precondition_failed()),
+                Some(_) => {}
+            }
+        }
+        objects.insert(input.key, object);
+        Ok(S3Response::new(PutObjectOutput { e_tag: Some(etag), ..PutObjectOutput::default() }))
+    }
+
+    async fn delete_object(
+        &self,
+        req: S3Request<DeleteObjectInput>,
+    ) -> S3Result<S3Response<DeleteObjectOutput>> {
+        self.lock().objects(&req.input.bucket)?.remove(&req.input.key);
+        Ok(S3Response::new(DeleteObjectOutput::default()))
+    }
+
+    async fn delete_objects(
+        &self,
+        req: S3Request<DeleteObjectsInput>,
+    ) -> S3Result<S3Response<DeleteObjectsOutput>> {
+        let mut state = self.lock();
+        let objects = state.objects(&req.input.bucket)?;
+        let mut deleted = Vec::new();
+        for identifier in req.input.delete.objects {
+            objects.remove(&identifier.key);
+            deleted.push(DeletedObject { key: Some(identifier.key), ..DeletedObject::default() });
+        }
+        Ok(S3Response::new(DeleteObjectsOutput { deleted: Some(deleted), ..DeleteObjectsOutput::default() }))
+    }
+
+    async fn list_objects_v2(
+        &self,
+        req: S3Request<ListObjectsV2Input>,
+    ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        let input = req.input;
+        let url_encoded =
+            input.encoding_type.as_ref().is_some_and(|encoding| encoding.as_str() == EncodingType::URL);
+        let encode = |text: &str| if url_encoded { url_encode(text) } else { text.to_owned() };
+        let prefix = input.prefix.unwrap_or_default();
+        let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
+        let page_size = usize::try_from(input.max_keys.unwrap_or(1000)).unwrap_or(0).min(MAX_KEYS_PER_PAGE);
+        let start_after = match &input.continuation_token {
+            Some(token) => Some(decode_token(token)?),
+            None => input.start_after.clone(),
+        };
+
+        let mut state = self.lock();
+        let objects = state.objects(&input.bucket)?;
+        let from = match &start_after {
+            Some(after) if after.as_str() >= prefix.as_str() => Bound::Excluded(after.clone()),
+            _ => Bound::Included(prefix.clone()),
+        };
+        let mut contents = Vec::new();
+        let mut common_prefixes: Vec<CommonPrefix> = Vec::new();
+        let mut last_common_prefix: Option<String> = None;
+        let mut last_key: Option<String> = None;
+        let mut is_truncated = false;
+        for (key, object) in objects.range((from, Bound::Unbounded)) {
+            if !key.starts_with(&prefix) {
+                break;
+            }
+            let folder = delimiter.as_ref().and_then(|delimiter| {
+                let end = prefix.len() + key[prefix.len()..].find(delimiter.as_str())? + delimiter.len();
+                Some(key[..end].to_owned())
+            });
+            // A folder counts once, on the page where its first key is met.
+            let counted_before = folder.is_some()
+                && (folder == last_common_prefix
+                    || folder
+                        .as_ref()
+                        .zip(start_after.as_ref())
+                        .is_some_and(|(folder, after)| after.starts_with(folder)));
+            if !counted_before && contents.len() + common_prefixes.len() == page_size {
+                is_truncated = true;
+                break;
+            }
+            last_key = Some(key.clone());
+            if counted_before {
+                continue;
+            }
+            match folder {
+                Some(folder) => {
+                    common_prefixes.push(CommonPrefix { prefix: Some(encode(&folder)) });
+                    last_common_prefix = Some(folder);
+                }
+                None => contents.push(Object {
+                    key: Some(encode(key)),
+                    size: Some(object.length()),
+                    e_tag: Some(object.etag()),
+                    last_modified: Some(Timestamp::from(object.modified)),
+                    ..Object::default()
+                }),
+            }
+        }
+        let key_count = i32::try_from(contents.len() + common_prefixes.len()).ok();
+        Ok(S3Response::new(ListObjectsV2Output {
+            name: Some(input.bucket),
+            prefix: Some(encode(&prefix)),
+            delimiter: delimiter.as_deref().map(encode),
+            max_keys: i32::try_from(page_size).ok(),
+            key_count,
+            continuation_token: input.continuation_token,
+            is_truncated: Some(is_truncated),
+            next_continuation_token: last_key.filter(|_| is_truncated).map(|key| encode_token(&key)),
+            contents: Some(contents),
+            common_prefixes: Some(common_prefixes),
+            encoding_type: input.encoding_type,
+            start_after: input.start_after.as_deref().map(encode),
+            ..ListObjectsV2Output::default()
+        }))
+    }
+}
+
+fn precondition_failed() -> S3Error {
+    s3_error!(PreconditionFailed, "At least one of the pre-conditions you specified did not hold")
+}
+
+/// S3's `encoding-type=url`: form encoding (a space becomes `+`) that leaves `/` alone.
+fn url_encode(text: &str) -> String {
+    url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace("%2F", "/")
+}
+
+/// Tokens are opaque to clients: hexadecimal, so that a client which takes one for a key fails at once.
+fn encode_token(key: &str) -> String {
+    key.bytes().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn decode_token(token: &str) -> S3Result<String> {
+    let invalid = || s3_error!(InvalidArgument, "The continuation token provided is incorrect");
+    let bytes = (0..token.len())
+        .step_by(2)
+        .map(|at| {
+            token.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()).ok_or_else(invalid)
+        })
+        .collect::<S3Result<Vec<u8>>>()?;
+    String::from_utf8(bytes).map_err(|_| invalid())
+}
