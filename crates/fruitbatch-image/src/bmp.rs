@@ -32,7 +32,8 @@ pub(crate) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, Dec
             })?;
         }
         Layout::RunLength { bits, palette, .. } => {
-            let indices = RunLengthDecoder { data, position: 0, four_bits: *bits == 4, width }.decode(width * height)?;
+            let indices = RunLengthDecoder { data, position: 0, four_bits: *bits == 4, width }
+                .decode(width * height)?;
             let rows = indices.chunks_exact(width);
             if header.top_down {
                 rows.for_each(|row| pixels.extend_from_slice(&palette.to_rgb(row)));
@@ -147,7 +148,10 @@ impl Header {
 
     fn palette(&self, bytes: &[u8]) -> Result<(Palette, usize), DecodeError> {
         if self.colors > 1 << 16 {
-            return Err(DecodeError::corrupt(Format::Bmp, format_args!("a palette of {} entries", self.colors)));
+            return Err(DecodeError::corrupt(
+                Format::Bmp,
+                format_args!("a palette of {} entries", self.colors),
+            ));
         }
         let end = self.end + self.colors * self.entry_bytes;
         let entries = bytes
@@ -172,7 +176,10 @@ impl Header {
             (16, 0x7c00, 0x3e0, 0x1f) => Ok(DirectPixel::Bits555),
             (24, 0x00ff_0000, 0xff00, 0xff) => Ok(DirectPixel::BlueGreenRed),
             (32, 0, 0, 0) => Ok(DirectPixel::Bytes { red: 2, green: 1, blue: 0 }),
-            (32, ..) if let (Some(red), Some(green), Some(blue)) = (byte_of(red), byte_of(green), byte_of(blue)) => {
+            (32, ..)
+                if let (Some(red), Some(green), Some(blue)) =
+                    (byte_of(red), byte_of(green), byte_of(blue)) =>
+            {
                 Ok(DirectPixel::Bytes { red, green, blue })
             }
             _ => Err(DecodeError::unsupported(format_args!(
@@ -188,12 +195,18 @@ impl Header {
         const MASK_BYTES: usize = 12;
         let end = match layout {
             Layout::Indexed { end, .. } | Layout::RunLength { end, .. } => *end,
-            Layout::Direct(_) if self.compression == Compression::BitFields && self.end == FILE_HEADER_BYTES + 40 => {
+            Layout::Direct(_)
+                if self.compression == Compression::BitFields && self.end == FILE_HEADER_BYTES + 40 =>
+            {
                 self.end + MASK_BYTES
             }
             Layout::Direct(_) => self.end,
         };
-        if self.data_offset == 0 || (self.bits <= 8 && self.data_offset == self.end) { end } else { self.data_offset }
+        if self.data_offset == 0 || (self.bits <= 8 && self.data_offset == self.end) {
+            end
+        } else {
+            self.data_offset
+        }
     }
 
     /// Hands out the rows of an image that is not run-length coded, from top to bottom.
@@ -295,7 +308,8 @@ impl<'a> RunLengthDecoder<'a> {
                     // A run ends with its row.
                     let count = usize::from(count).min(self.width.saturating_sub(column));
                     if self.four_bits {
-                        indices.extend((0..count).map(|nth| if nth % 2 == 0 { value >> 4 } else { value & 15 }));
+                        indices
+                            .extend((0..count).map(|nth| if nth % 2 == 0 { value >> 4 } else { value & 15 }));
                     } else {
                         indices.resize(indices.len() + count, value);
                     }
@@ -303,8 +317,12 @@ impl<'a> RunLengthDecoder<'a> {
                 }
             }
         }
-        // Where the bitmap ends early, the rest is the first colour.
-        indices.resize(pixel_count, 0);
+        if indices.len() < pixel_count {
+            return Err(DecodeError::corrupt(
+                Format::Bmp,
+                format_args!("its runs end after {} of {pixel_count} pixels", indices.len()),
+            ));
+        }
         Ok(indices)
     }
 
@@ -323,11 +341,19 @@ impl<'a> RunLengthDecoder<'a> {
 }
 
 fn u16_at(bytes: &[u8], at: usize) -> Result<u16, DecodeError> {
-    bytes.get(at..).and_then(<[u8]>::first_chunk).map(|bytes| u16::from_le_bytes(*bytes)).ok_or_else(header_cut_off)
+    bytes
+        .get(at..)
+        .and_then(<[u8]>::first_chunk)
+        .map(|bytes| u16::from_le_bytes(*bytes))
+        .ok_or_else(header_cut_off)
 }
 
 fn u32_at(bytes: &[u8], at: usize) -> Result<u32, DecodeError> {
-    bytes.get(at..).and_then(<[u8]>::first_chunk).map(|bytes| u32::from_le_bytes(*bytes)).ok_or_else(header_cut_off)
+    bytes
+        .get(at..)
+        .and_then(<[u8]>::first_chunk)
+        .map(|bytes| u32::from_le_bytes(*bytes))
+        .ok_or_else(header_cut_off)
 }
 
 fn header_cut_off() -> DecodeError {

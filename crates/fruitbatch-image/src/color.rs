@@ -22,7 +22,12 @@ pub(crate) fn cmyk_to_rgb(samples: &[u8]) -> Vec<u8> {
 
 /// CMYK that is stored inverted, Adobe's way, to RGB.
 pub(crate) fn cmyk_inverted_to_rgb(samples: &[u8]) -> Vec<u8> {
-    samples.as_chunks::<4>().0.iter().flat_map(|&pixel| cmyk_pixel_to_rgb(pixel.map(|sample| 255 - sample))).collect()
+    samples
+        .as_chunks::<4>()
+        .0
+        .iter()
+        .flat_map(|&pixel| cmyk_pixel_to_rgb(pixel.map(|sample| 255 - sample)))
+        .collect()
 }
 
 fn cmyk_pixel_to_rgb([cyan, magenta, yellow, black]: [u8; 4]) -> [u8; 3] {
@@ -36,11 +41,11 @@ fn multiply_as_fractions(a: u8, b: u8) -> u8 {
     (((product >> 8) + product) >> 8) as u8
 }
 
-/// Undoes a multiplication by alpha, as Pillow reads associated alpha: rounded down, clipped, and left alone where
-/// alpha is nothing or all.
+/// Undoes a multiplication by alpha, as Pillow reads associated alpha: rounded down and clipped, and black where alpha is
+/// zero.
 pub(crate) fn divide_by_alpha(sample: u8, alpha: u8) -> u8 {
     match alpha {
-        0 | 255 => sample,
+        0 => 0,
         _ => (255 * u32::from(sample) / u32::from(alpha)).min(255) as u8,
     }
 }

@@ -39,7 +39,9 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, DecodeErr
         Sniffed::CutOff(format) => {
             return Err(DecodeError::truncated(format, "the file ends within its signature"));
         }
-        Sniffed::OtherImage(name) => return Err(DecodeError::unsupported(format_args!("the image format {name}"))),
+        Sniffed::OtherImage(name) => {
+            return Err(DecodeError::unsupported(format_args!("the image format {name}")));
+        }
         Sniffed::NotAnImage(found) => return Err(DecodeError::NotAnImage { found: found.to_string() }),
     };
     let decoder = match format {

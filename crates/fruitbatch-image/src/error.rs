@@ -78,6 +78,15 @@ impl DecodeError {
         Self::Unsupported { what: what.to_string() }
     }
 
+    /// The same error of a file of another format, which holds the data that caused it.
+    pub(crate) fn within(self, format: Format) -> Self {
+        match self {
+            Self::Truncated { detail, .. } => Self::Truncated { format, detail },
+            Self::Corrupt { detail, .. } => Self::Corrupt { format, detail },
+            other => other,
+        }
+    }
+
     /// Sorts an error of reading from memory: the one way to run out of bytes is a file that ends too soon.
     pub(crate) fn from_io(format: Format, error: &std::io::Error) -> Self {
         match error.kind() {

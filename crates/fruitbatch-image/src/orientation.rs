@@ -1,9 +1,7 @@
 //! Which way up a photo was taken: EXIF (or XMP) orientation, found and applied.
 
 use crate::rgb_image::RgbImage;
-
-/// The EXIF tag `Orientation` (JEITA CP-3451, 4.6.4 A).
-const ORIENTATION_TAG: u16 = 0x0112;
+use crate::tiff::directory::{Directory, Tag};
 
 /// How the stored rows have to be turned to stand upright: the values 1 to 8 of the EXIF tag `Orientation`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -60,9 +58,11 @@ impl Orientation {
             return image;
         }
         let (width, height) = (image.width(), image.height());
-        let (turned_width, turned_height) = if self.swaps_sides() { (height, width) } else { (width, height) };
+        let (turned_width, turned_height) =
+            if self.swaps_sides() { (height, width) } else { (width, height) };
         let (pixels, _) = image.pixels().as_chunks::<3>();
-        let (last_column, last_row) = ((width as usize).saturating_sub(1), (height as usize).saturating_sub(1));
+        let (last_column, last_row) =
+            ((width as usize).saturating_sub(1), (height as usize).saturating_sub(1));
         let mut turned = Vec::with_capacity(image.pixels().len());
         for y in 0..turned_height as usize {
             for x in 0..turned_width as usize {
@@ -83,32 +83,16 @@ impl Orientation {
     }
 }
 
-/// Looks the tag up in the first directory of an EXIF block (a TIFF file in small), with or without the `Exif` prefix.
+/// Looks the tag up in an EXIF block (a TIFF file in small), with or without the `Exif` prefix.
 fn orientation_in_exif(block: &[u8]) -> Option<u64> {
     const PREFIX: &[u8] = b"Exif\0\0";
-    const ENTRY_BYTES: usize = 12;
     let mut tiff = block;
     // Some writers repeat the prefix.
     for _ in 0..2 {
         tiff = tiff.strip_prefix(PREFIX).unwrap_or(tiff);
     }
-    let bytes = match tiff.get(..2)? {
-        b"II" => ByteOrder::Little,
-        b"MM" => ByteOrder::Big,
-        _ => return None,
-    };
-    let directory = usize::try_from(bytes.u32(tiff, 4)?).ok()?;
-    let entries = usize::from(bytes.u16(tiff, directory)?);
-    let table = tiff.get(directory + 2..)?;
-    let entry = table.chunks_exact(ENTRY_BYTES).take(entries).find(|entry| bytes.u16(entry, 0) == Some(ORIENTATION_TAG))?;
-    let (kind, count) = (bytes.u16(entry, 2)?, bytes.u32(entry, 4)?);
-    if count != 1 {
-        return None;
-    }
-    match kind {
-        1 => Some(u64::from(entry[8])),
-        3 => bytes.u16(entry, 8).map(u64::from),
-        4 => bytes.u32(entry, 8).map(u64::from),
+    match Directory::read(tiff).ok()?.numbers(Tag::Orientation).ok()??.as_slice() {
+        [orientation] => Some(*orientation),
         _ => None,
     }
 }
@@ -121,29 +105,4 @@ fn orientation_in_xmp(packet: &[u8]) -> Option<u64> {
         let value = rest.strip_prefix(b"=\"").or_else(|| rest.strip_prefix(b">"))?;
         value.first().filter(|digit| digit.is_ascii_digit()).map(|digit| u64::from(digit - b'0'))
     })
-}
-
-/// The byte order of a TIFF structure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum ByteOrder {
-    Little,
-    Big,
-}
-
-impl ByteOrder {
-    fn u16(self, bytes: &[u8], at: usize) -> Option<u16> {
-        let bytes = *bytes.get(at..)?.first_chunk()?;
-        Some(match self {
-            Self::Little => u16::from_le_bytes(bytes),
-            Self::Big => u16::from_be_bytes(bytes),
-        })
-    }
-
-    fn u32(self, bytes: &[u8], at: usize) -> Option<u32> {
-        let bytes = *bytes.get(at..)?.first_chunk()?;
-        Some(match self {
-            Self::Little => u32::from_le_bytes(bytes),
-            Self::Big => u32::from_be_bytes(bytes),
-        })
-    }
 }

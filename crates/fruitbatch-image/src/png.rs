@@ -12,6 +12,9 @@ use crate::limits::DecodeLimits;
 use crate::orientation::Orientation;
 use crate::rgb_image::RgbImage;
 
+/// What a compressed text may inflate to, as in Pillow (`MAX_TEXT_CHUNK`).
+const MAX_TEXT_BYTES: usize = 1 << 20;
+
 /// Decodes a PNG file (of an APNG file, the default image).
 pub(crate) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, DecodeError> {
     let mut decoder = Decoder::new_with_options(Cursor::new(bytes), DecodeOptions::default());
@@ -33,7 +36,9 @@ pub(crate) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, Dec
             row_to_rgb.append(row, &mut pixels);
         }
     } else {
-        while let Some(row) = reader.next_row().map_err(|error| describe(&error, limits))? {
+        // Not until there is no row left: that would be an error where the file ends right behind its last row.
+        for _ in 0..height {
+            let Some(row) = reader.next_row().map_err(|error| describe(&error, limits))? else { break };
             row_to_rgb.append(row.data(), &mut pixels);
         }
     }
@@ -80,11 +85,15 @@ impl RowToRgb {
         match (self.color_type, self.bits) {
             (ColorType::Rgb, EIGHT) => pixels.extend_from_slice(row),
             (ColorType::Rgba, EIGHT) => {
-                pixels.extend(row.as_chunks::<4>().0.iter().flat_map(|&[red, green, blue, _]| [red, green, blue]));
+                pixels.extend(
+                    row.as_chunks::<4>().0.iter().flat_map(|&[red, green, blue, _]| [red, green, blue]),
+                );
             }
             // Of the samples of two bytes, the higher byte is taken, except in gray without alpha, which is clipped.
             (ColorType::Rgb, SIXTEEN) => {
-                pixels.extend(row.as_chunks::<6>().0.iter().flat_map(|&[red, _, green, _, blue, _]| [red, green, blue]));
+                pixels.extend(
+                    row.as_chunks::<6>().0.iter().flat_map(|&[red, _, green, _, blue, _]| [red, green, blue]),
+                );
             }
             (ColorType::Rgba, SIXTEEN) => {
                 let colors = row.as_chunks::<8>().0.iter();
@@ -111,24 +120,31 @@ impl RowToRgb {
 
 fn orientation(info: &Info<'_>) -> Orientation {
     let exif = info.exif_metadata.as_deref().map(<[u8]>::to_vec).or_else(|| exif_in_text(info));
-    let xmp = info
-        .utf8_text
-        .iter()
-        .find(|chunk| chunk.keyword == "XML:com.adobe.xmp")
-        .and_then(|chunk| chunk.get_text().ok());
+    let xmp = info.utf8_text.iter().find(|chunk| chunk.keyword == "XML:com.adobe.xmp").and_then(|chunk| {
+        let mut chunk = chunk.clone();
+        chunk.decompress_text_with_limit(MAX_TEXT_BYTES).ok()?;
+        chunk.get_text().ok()
+    });
     Orientation::from_metadata(exif.as_deref(), xmp.as_deref().map(str::as_bytes))
 }
 
 /// EXIF as text, the way it was stored before PNG had a chunk for it: three lines of heading, then hexadecimal digits.
 fn exif_in_text(info: &Info<'_>) -> Option<Vec<u8>> {
     const KEYWORD: &str = "Raw profile type exif";
-    let compressed = info.compressed_latin1_text.iter().find(|chunk| chunk.keyword == KEYWORD);
-    let text = match compressed {
-        Some(chunk) => chunk.get_text().ok()?,
+    let text = match info.compressed_latin1_text.iter().find(|chunk| chunk.keyword == KEYWORD) {
+        Some(chunk) => {
+            let mut chunk = chunk.clone();
+            chunk.decompress_text_with_limit(MAX_TEXT_BYTES).ok()?;
+            chunk.get_text().ok()?
+        }
         None => info.uncompressed_latin1_text.iter().find(|chunk| chunk.keyword == KEYWORD)?.text.clone(),
     };
-    let digits: Vec<u32> =
-        text.split('\n').skip(3).flat_map(str::chars).map(|digit| digit.to_digit(16)).collect::<Option<_>>()?;
+    let digits: Vec<u32> = text
+        .split('\n')
+        .skip(3)
+        .flat_map(str::chars)
+        .map(|digit| digit.to_digit(16))
+        .collect::<Option<_>>()?;
     Some(digits.as_chunks::<2>().0.iter().map(|[high, low]| (high << 4 | low) as u8).collect())
 }
 

@@ -82,7 +82,9 @@ impl Resizer {
                 }
             }
             (Some(row_weights), None) => convolve_rows(input, row_bytes(input_width), &row_weights, output),
-            (None, Some(column_weights)) => convolve_columns(input, row_bytes(width), &column_weights, output),
+            (None, Some(column_weights)) => {
+                convolve_columns(input, row_bytes(width), &column_weights, output)
+            }
             (None, None) => output.copy_from_slice(input),
         }
     }
@@ -203,7 +205,9 @@ fn row_bytes(width: u32) -> usize {
 
 fn convolve_rows(input: &[u8], input_row_bytes: usize, weights: &Weights, output: &mut [u8]) {
     let output_row_bytes = weights.spans.len() * 3;
-    for (input_row, output_row) in input.chunks_exact(input_row_bytes).zip(output.chunks_exact_mut(output_row_bytes)) {
+    for (input_row, output_row) in
+        input.chunks_exact(input_row_bytes).zip(output.chunks_exact_mut(output_row_bytes))
+    {
         let (input_pixels, _) = input_row.as_chunks::<3>();
         let (output_pixels, _) = output_row.as_chunks_mut::<3>();
         for (output_pixel, (first, weights)) in output_pixels.iter_mut().zip(weights.iter()) {

@@ -14,6 +14,7 @@ use crate::rgb_image::RgbImage;
 
 /// Decodes a WebP file, lossy or lossless; of an animation, the first frame on its canvas.
 pub(crate) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, DecodeError> {
+    check_length(bytes)?;
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(describe)?;
     decoder.set_memory_limit(limits.max_memory());
     let (width, height) = decoder.dimensions();
@@ -34,6 +35,21 @@ pub(crate) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, Dec
         image: RgbImage::from_checked(width, height, pixels),
         orientation: Orientation::from_metadata(exif.as_deref(), xmp.as_deref()),
     })
+}
+
+/// A RIFF file says in its header how long it is. A shorter one may still decode, to less than its pixels.
+fn check_length(bytes: &[u8]) -> Result<(), DecodeError> {
+    const HEADER_BYTES: u64 = 8;
+    let announced =
+        bytes.get(4..).and_then(<[u8]>::first_chunk).map_or(0, |length| u32::from_le_bytes(*length));
+    let announced = u64::from(announced) + HEADER_BYTES;
+    if (bytes.len() as u64) < announced {
+        return Err(DecodeError::truncated(
+            Format::WebP,
+            format_args!("{} of {announced} bytes", bytes.len()),
+        ));
+    }
+    Ok(())
 }
 
 fn describe(error: DecodingError) -> DecodeError {

@@ -16,12 +16,12 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::{self, NonNull};
 
 use mozjpeg_sys::{
-    J_COLOR_SPACE, J_MESSAGE_CODE, JERR_ARITH_NOTIMPL, JERR_BAD_PRECISION, JERR_CCIR601_NOTIMPL, JERR_CONVERSION_NOTIMPL,
-    JERR_FRACT_SAMPLE_NOTIMPL, JERR_IMAGE_TOO_BIG, JERR_NOT_COMPILED,
-    JERR_SOF_UNSUPPORTED, JERR_WIDTH_OVERFLOW, JPEG_LIB_VERSION, boolean, jpeg_CreateDecompress, jpeg_common_struct,
-    jpeg_decompress_struct, jpeg_destroy_decompress, jpeg_error_mgr, jpeg_finish_decompress, jpeg_progress_mgr,
-    jpeg_read_header, jpeg_read_scanlines, jpeg_resync_to_restart, jpeg_source_mgr, jpeg_start_decompress,
-    jpeg_std_error,
+    J_COLOR_SPACE, J_MESSAGE_CODE, JERR_ARITH_NOTIMPL, JERR_BAD_PRECISION, JERR_CCIR601_NOTIMPL,
+    JERR_CONVERSION_NOTIMPL, JERR_FRACT_SAMPLE_NOTIMPL, JERR_IMAGE_TOO_BIG, JERR_NOT_COMPILED,
+    JERR_SOF_UNSUPPORTED, JERR_WIDTH_OVERFLOW, JPEG_LIB_VERSION, boolean, jpeg_CreateDecompress,
+    jpeg_common_struct, jpeg_decompress_struct, jpeg_destroy_decompress, jpeg_error_mgr,
+    jpeg_finish_decompress, jpeg_progress_mgr, jpeg_read_header, jpeg_read_scanlines, jpeg_resync_to_restart,
+    jpeg_source_mgr, jpeg_start_decompress, jpeg_std_error,
 };
 
 use crate::error::DecodeError;

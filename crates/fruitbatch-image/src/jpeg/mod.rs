@@ -57,14 +57,20 @@ impl<'a> Header<'a> {
                 },
                 APP1 => xmp = payload.strip_prefix(XMP).or(xmp),
                 marker if is_start_of_frame(marker) => {
-                    let &[precision, height_high, height_low, width_high, width_low, components, ..] = payload else {
+                    let &[precision, height_high, height_low, width_high, width_low, components, ..] =
+                        payload
+                    else {
                         return Err(DecodeError::corrupt(Format::Jpeg, "its frame header is too short"));
                     };
                     if precision != 8 {
-                        return Err(DecodeError::unsupported(format_args!("JPEG with {precision} bits a sample")));
+                        return Err(DecodeError::unsupported(format_args!(
+                            "JPEG with {precision} bits a sample"
+                        )));
                     }
                     if !matches!(components, 1 | 3 | 4) {
-                        return Err(DecodeError::unsupported(format_args!("JPEG with {components} components")));
+                        return Err(DecodeError::unsupported(format_args!(
+                            "JPEG with {components} components"
+                        )));
                     }
                     let height = u16::from_be_bytes([height_high, height_low]);
                     let width = u16::from_be_bytes([width_high, width_low]);
@@ -107,7 +113,8 @@ impl<'a> Segments<'a> {
     }
 
     fn read_segment(&mut self) -> Option<Segment<'a>> {
-        let marker_at = self.rest.windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0x00 | 0xff))?;
+        let marker_at =
+            self.rest.windows(2).position(|pair| pair[0] == 0xff && !matches!(pair[1], 0x00 | 0xff))?;
         let marker = self.rest[marker_at + 1];
         let after = &self.rest[marker_at + 2..];
         if matches!(marker, 0x01 | 0xd0..=0xd8 | END_OF_IMAGE) {

@@ -1,9 +1,7 @@
 //! Strips and tiles: where they lie in the file and where in the image.
 
-use tiff::tags::Tag;
-
-use super::Directory;
 use super::compression::{ChunkShape, Compression};
+use super::directory::{Directory, Tag};
 use super::samples::SampleLayout;
 use crate::error::DecodeError;
 use crate::format::Format;
@@ -25,7 +23,7 @@ pub(super) struct Chunks {
 
 impl Chunks {
     pub(super) fn read(
-        directory: &mut Directory<'_>,
+        directory: &Directory<'_>,
         width: u32,
         height: u32,
         layout: &SampleLayout,
@@ -39,7 +37,8 @@ impl Chunks {
                 (tile_width, tile_height, Tag::TileOffsets, Tag::TileByteCounts)
             }
             None => {
-                let strip_height = directory.number(Tag::RowsPerStrip)?.unwrap_or(u64::MAX).min(height.into());
+                let strip_height =
+                    directory.number(Tag::RowsPerStrip)?.unwrap_or(u64::MAX).min(height.into());
                 (width.into(), strip_height, Tag::StripOffsets, Tag::StripByteCounts)
             }
         };
@@ -48,7 +47,10 @@ impl Chunks {
         let bits = usize::from(layout.bits);
         let fits = |side: u64| u32::try_from(side).ok().filter(|side| *side > 0).map(|side| side as usize);
         let (Some(chunk_width), Some(chunk_height)) = (fits(chunk_width), fits(chunk_height)) else {
-            return Err(DecodeError::corrupt(Format::Tiff, format_args!("tiles of {chunk_width}x{chunk_height}")));
+            return Err(DecodeError::corrupt(
+                Format::Tiff,
+                format_args!("tiles of {chunk_width}x{chunk_height}"),
+            ));
         };
         let (width, height) = (width as usize, height as usize);
         let columns = width.div_ceil(chunk_width);
@@ -85,7 +87,8 @@ impl Chunks {
 
     /// What all chunks unpack to, in bytes. Padding can make tiles any number of times larger than the image.
     pub(super) fn unpacked_bytes(&self) -> u64 {
-        let row_bytes = self.columns() as u64 * (self.chunk_width as u64).saturating_mul(self.pixel_bits()).div_ceil(8);
+        let row_bytes =
+            self.columns() as u64 * (self.chunk_width as u64).saturating_mul(self.pixel_bits()).div_ceil(8);
         row_bytes.saturating_mul(self.height as u64).saturating_mul(self.planes as u64)
     }
 
@@ -113,7 +116,8 @@ impl Chunks {
                 samples: self.samples_per_chunk,
                 bits: self.bits,
             };
-            let unpacked = compression.unpack(self.stored(index, file, compression, &shape)?, &shape, limits)?;
+            let unpacked =
+                compression.unpack(self.stored(index, file, compression, &shape)?, &shape, limits)?;
             let used_width = self.chunk_width.min(self.width - left);
             let rows = image.chunks_exact_mut(image_row_bytes).skip(top);
             for (chunk_row, row) in unpacked.chunks_exact(shape.row_bytes()).zip(rows) {
@@ -147,8 +151,12 @@ impl Chunks {
         } else {
             self.byte_counts.get(index).and_then(|count| usize::try_from(*count).ok())
         };
-        let cut_off = || DecodeError::truncated(Format::Tiff, format_args!("strip or tile {index} is cut off"));
-        let start = usize::try_from(self.offsets[index]).ok().filter(|start| *start <= file.len()).ok_or_else(cut_off)?;
+        let cut_off =
+            || DecodeError::truncated(Format::Tiff, format_args!("strip or tile {index} is cut off"));
+        let start = usize::try_from(self.offsets[index])
+            .ok()
+            .filter(|start| *start <= file.len())
+            .ok_or_else(cut_off)?;
         match byte_count {
             Some(count) => file[start..].get(..count).ok_or_else(cut_off),
             None => Ok(&file[start..]),

@@ -3,10 +3,9 @@
 use std::io::Read;
 
 use flate2::read::ZlibDecoder;
-use tiff::tags::Tag;
 use weezl::BitOrder;
 
-use super::Directory;
+use super::directory::{Directory, Tag};
 use super::samples::SampleLayout;
 use crate::error::DecodeError;
 use crate::format::Format;
@@ -50,18 +49,25 @@ enum Method {
     PackBits,
     /// CCITT T.6, "group 4 fax".
     Group4,
-    Jpeg { tables: Option<Vec<u8>>, transform: ColorTransform },
+    Jpeg {
+        tables: Option<Vec<u8>>,
+        transform: ColorTransform,
+    },
 }
 
 impl Compression {
-    pub(super) fn read(directory: &mut Directory<'_>, layout: &SampleLayout) -> Result<Self, DecodeError> {
+    pub(super) fn read(directory: &Directory<'_>, layout: &SampleLayout) -> Result<Self, DecodeError> {
         let method = match directory.number(Tag::Compression)?.unwrap_or(1) {
             1 => Method::None,
             4 => Method::Group4,
             5 => Method::Lzw,
             7 => Method::Jpeg {
-                tables: directory.bytes(Tag::JPEGTables)?,
-                transform: if layout.is_ycbcr() { ColorTransform::FromYcbcr } else { ColorTransform::Identity },
+                tables: directory.bytes(Tag::JpegTables)?.map(<[u8]>::to_vec),
+                transform: if layout.is_ycbcr() {
+                    ColorTransform::FromYcbcr
+                } else {
+                    ColorTransform::Identity
+                },
             },
             8 | 32_946 => Method::Deflate,
             32_773 => Method::PackBits,
@@ -78,7 +84,8 @@ impl Compression {
             _ if !predicts => false,
             other => return Err(DecodeError::unsupported(format_args!("TIFF with predictor {other}"))),
         };
-        let has_reversed_bits = directory.number(Tag::FillOrder)? == Some(2) && !matches!(method, Method::Jpeg { .. });
+        let has_reversed_bits =
+            directory.number(Tag::FillOrder)? == Some(2) && !matches!(method, Method::Jpeg { .. });
         Ok(Self { method, has_differences, has_reversed_bits, is_big_endian: directory.is_big_endian() })
     }
 
@@ -126,12 +133,20 @@ impl Compression {
     fn to_native_samples(&self, unpacked: &mut [u8], shape: &ChunkShape) {
         if shape.bits == 16 {
             for sample in unpacked.as_chunks_mut::<2>().0 {
-                let value = if self.is_big_endian { u16::from_be_bytes(*sample) } else { u16::from_le_bytes(*sample) };
+                let value = if self.is_big_endian {
+                    u16::from_be_bytes(*sample)
+                } else {
+                    u16::from_le_bytes(*sample)
+                };
                 *sample = value.to_ne_bytes();
             }
         } else if shape.bits == 32 {
             for sample in unpacked.as_chunks_mut::<4>().0 {
-                let value = if self.is_big_endian { u32::from_be_bytes(*sample) } else { u32::from_le_bytes(*sample) };
+                let value = if self.is_big_endian {
+                    u32::from_be_bytes(*sample)
+                } else {
+                    u32::from_le_bytes(*sample)
+                };
                 *sample = value.to_ne_bytes();
             }
         }
@@ -218,7 +233,9 @@ fn unpack_pack_bits(mut stored: &[u8], unpacked_bytes: usize) -> Vec<u8> {
 /// White is 0 and black is 1, as in the fax.
 fn unpack_group_4(stored: &[u8], shape: &ChunkShape) -> Result<Vec<u8>, DecodeError> {
     let (Ok(width), 1) = (u16::try_from(shape.width), shape.pixel_bits()) else {
-        return Err(DecodeError::unsupported("TIFF with fax compression of more than one bit or 65,535 pixels a row"));
+        return Err(DecodeError::unsupported(
+            "TIFF with fax compression of more than one bit or 65,535 pixels a row",
+        ));
     };
     let height = u16::try_from(shape.height).ok();
     let mut unpacked = Vec::with_capacity(shape.row_bytes() * shape.height);
@@ -245,7 +262,8 @@ fn unpack_jpeg(
     shape: &ChunkShape,
     limits: &DecodeLimits,
 ) -> Result<Vec<u8>, DecodeError> {
-    let decoded = decompress(stored, tables, transform, limits)?;
+    let decoded =
+        decompress(stored, tables, transform, limits).map_err(|error| error.within(Format::Tiff))?;
     let is_expected = decoded.components == shape.samples
         && decoded.width as usize == shape.width
         && decoded.height as usize >= shape.height

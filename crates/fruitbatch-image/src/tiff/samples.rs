@@ -1,8 +1,6 @@
 //! What the samples of a TIFF image mean, and how they become RGB. The accepted combinations are Pillow's.
 
-use tiff::tags::Tag;
-
-use super::Directory;
+use super::directory::{Directory, Tag};
 use crate::color::{Palette, clip_16_bit, cmyk_to_rgb, divide_by_alpha, unpack_bits};
 use crate::error::DecodeError;
 use crate::format::Format;
@@ -37,7 +35,7 @@ enum NumberFormat {
 }
 
 impl SampleLayout {
-    pub(super) fn read(directory: &mut Directory<'_>) -> Result<Self, DecodeError> {
+    pub(super) fn read(directory: &Directory<'_>) -> Result<Self, DecodeError> {
         let photometric = directory.number(Tag::PhotometricInterpretation)?.unwrap_or(0);
         let samples = directory.number(Tag::SamplesPerPixel)?.unwrap_or(1);
         let bits = directory.numbers(Tag::BitsPerSample)?.unwrap_or_else(|| vec![1]);
@@ -68,11 +66,7 @@ impl SampleLayout {
                 Meaning::Gray(format)
             }
             (2, 3..=6, 8, NumberFormat::Unsigned) | (2, 3 | 4, 16, NumberFormat::Unsigned) => {
-                if is_associated && samples > 3 {
-                    Meaning::RgbTimesAlpha
-                } else {
-                    Meaning::Rgb
-                }
+                if is_associated && samples > 3 { Meaning::RgbTimesAlpha } else { Meaning::Rgb }
             }
             (3, 1, 1 | 2 | 4 | 8, NumberFormat::Unsigned) | (3, 2, 8, NumberFormat::Unsigned) => {
                 Meaning::Indexed(color_map(directory, 1 << bits_of_all)?)
@@ -169,10 +163,12 @@ fn gray_palette(bits: u64, starts_white: bool) -> Palette {
 }
 
 /// All reds, then all greens, then all blues, of 16 bits each; the higher bytes are taken.
-fn color_map(directory: &mut Directory<'_>, entries: usize) -> Result<Palette, DecodeError> {
+fn color_map(directory: &Directory<'_>, entries: usize) -> Result<Palette, DecodeError> {
     let map = directory.numbers(Tag::ColorMap)?.unwrap_or_default();
     if map.len() < entries * 3 {
         return Err(DecodeError::corrupt(Format::Tiff, "its colour map is missing or too short"));
     }
-    Ok(Palette::new((0..entries).map(|entry| [0, 1, 2].map(|color| (map[color * entries + entry] / 256) as u8))))
+    Ok(Palette::new(
+        (0..entries).map(|entry| [0, 1, 2].map(|color| (map[color * entries + entry] / 256) as u8)),
+    ))
 }
