@@ -3,7 +3,8 @@
 use bytes::Bytes;
 
 use crate::messages::{
-    Attribute, AttributeType, DataType, Dimension, DimensionValue, Node, Tensor, TensorShape, TensorType, Type, ValueInfo,
+    Attribute, AttributeType, DataType, Dimension, DimensionValue, Node, Tensor, TensorShape, TensorType,
+    Type, ValueInfo,
 };
 
 /// A tensor whose data can't be what its shape and type say.
@@ -16,7 +17,9 @@ pub enum TensorError {
         tensor: String,
     },
     /// Elements of a type that isn't supported.
-    #[error("tensor `{tensor}` has elements of type {data_type}, where {expected} is needed; export the model in float32")]
+    #[error(
+        "tensor `{tensor}` has elements of type {data_type}, where {expected} is needed; export the model in float32"
+    )]
     ElementType {
         /// The tensor.
         tensor: String,
@@ -26,7 +29,9 @@ pub enum TensorError {
         expected: &'static str,
     },
     /// More or fewer data than the shape has elements.
-    #[error("tensor `{tensor}` of shape {shape:?} holds {found} bytes of data instead of {expected}; the file is damaged")]
+    #[error(
+        "tensor `{tensor}` of shape {shape:?} holds {found} bytes of data instead of {expected}; the file is damaged"
+    )]
     DataLength {
         /// The tensor.
         tensor: String,
@@ -71,7 +76,12 @@ pub fn int64_tensor(name: &str, shape: &[usize], values: &[i64]) -> Tensor {
 
 /// An attribute that is a list of integers.
 pub fn ints_attribute(name: &str, values: &[i64]) -> Attribute {
-    Attribute { name: name.to_owned(), ints: values.to_vec(), r#type: AttributeType::Ints.into(), ..Attribute::default() }
+    Attribute {
+        name: name.to_owned(),
+        ints: values.to_vec(),
+        r#type: AttributeType::Ints.into(),
+        ..Attribute::default()
+    }
 }
 
 /// An attribute that is one integer.
@@ -90,7 +100,10 @@ pub fn float_value(name: &str, dims: Vec<DimensionValue>) -> ValueInfo {
     ValueInfo {
         name: name.to_owned(),
         r#type: Some(Type {
-            tensor_type: Some(TensorType { elem_type: DataType::Float.into(), shape: Some(TensorShape { dim }) }),
+            tensor_type: Some(TensorType {
+                elem_type: DataType::Float.into(),
+                shape: Some(TensorShape { dim }),
+            }),
         }),
     }
 }
@@ -147,7 +160,9 @@ pub fn with_raw_data(mut tensor: Tensor) -> Result<Tensor, TensorError> {
     let expected = element_count(&tensor)? * element_bytes;
     if tensor.raw_data.is_empty() && expected > 0 {
         tensor.raw_data = Bytes::from(match data_type {
-            DataType::Float => tensor.float_data.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>(),
+            DataType::Float => {
+                tensor.float_data.iter().flat_map(|value| value.to_le_bytes()).collect::<Vec<_>>()
+            }
             DataType::Int32 => tensor.int32_data.iter().flat_map(|value| value.to_le_bytes()).collect(),
             DataType::Int64 => tensor.int64_data.iter().flat_map(|value| value.to_le_bytes()).collect(),
             _ => tensor.int32_data.iter().map(|&value| u8::from(value != 0)).collect(),
@@ -166,7 +181,10 @@ pub fn with_raw_data(mut tensor: Tensor) -> Result<Tensor, TensorError> {
 /// The tensor isn't float32.
 pub fn float_values(tensor: &Tensor) -> Result<impl ExactSizeIterator<Item = f32> + '_, TensorError> {
     expect_type(tensor, DataType::Float, "float32")?;
-    Ok(tensor.raw_data.chunks_exact(4).map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])))
+    Ok(tensor
+        .raw_data
+        .chunks_exact(4)
+        .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])))
 }
 
 /// The values of an int64 tensor whose data are raw.
@@ -224,7 +242,10 @@ mod tests {
         let refused = |tensor: Tensor| with_raw_data(tensor).unwrap_err();
         assert!(matches!(refused(Tensor { dims: vec![3], ..good.clone() }), TensorError::DataLength { .. }));
         assert!(matches!(refused(Tensor { dims: vec![-2], ..good.clone() }), TensorError::Shape { .. }));
-        assert!(matches!(refused(Tensor { dims: vec![i64::MAX; 3], ..good.clone() }), TensorError::Shape { .. }));
+        assert!(matches!(
+            refused(Tensor { dims: vec![i64::MAX; 3], ..good.clone() }),
+            TensorError::Shape { .. }
+        ));
         assert!(matches!(refused(Tensor { data_type: 10, ..good.clone() }), TensorError::ElementType { .. }));
         assert!(matches!(refused(Tensor { data_type: 99, ..good.clone() }), TensorError::ElementType { .. }));
         assert!(matches!(refused(Tensor { data_location: 1, ..good }), TensorError::ExternalData { .. }));

@@ -159,7 +159,13 @@ mod tests {
 
     #[test]
     fn broken_framing_is_refused() {
-        for file in [&b"\x3a"[..], b"\x3a\x05\x0a", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff", b"\x0b", b"<!DOCTYPE html>"] {
+        for file in [
+            &b"\x3a"[..],
+            b"\x3a\x05\x0a",
+            b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+            b"\x0b",
+            b"<!DOCTYPE html>",
+        ] {
             assert!(check(file).is_err(), "{file:?}");
         }
     }

@@ -1,0 +1,491 @@
+//! [`EmbedSpec`]: everything that decides what a photo's features are, as one text.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use fruitbatch_image::{DecodeLimits, Filter};
+
+use crate::catalogue::{Catalogue, CatalogueError};
+use crate::digest::ModelDigest;
+use crate::pooling::Pooling;
+use crate::preprocessing::{Preprocessing, PreprocessingError};
+
+/// What the canonical text begins with: its kind and the version of its format.
+const FORMAT: &str = "embed/1";
+/// Photos that are inferred at once by default.
+const DEFAULT_BATCH_SIZE: u32 = 8;
+/// The limit for photos inferred at their native size: VGG16's first feature maps take 1 GiB at that size.
+const DEFAULT_MAX_PIXELS_NATIVE: u64 = 4 << 20;
+/// The largest square that photos are resized to: 16 times the largest that ImageNet models are trained at.
+const LARGEST_IMAGE_SIZE: u32 = 8192;
+/// The largest batch.
+const LARGEST_BATCH_SIZE: u32 = 1024;
+/// The widest feature vector: what a list of 4 GiB holds.
+const LARGEST_WIDTH: u64 = 1 << 30;
+
+/// The size photos are inferred at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ImageSize {
+    /// Resized to a square of this side in pixels, whatever their shape.
+    Square(u32),
+    /// As they are.
+    Native,
+}
+
+/// How photos are resized: Pillow's filters of these names, antialiased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Resize {
+    /// Cubic convolution with a = -0.5.
+    Bicubic,
+    /// Linear interpolation.
+    Bilinear,
+    /// The nearest pixel.
+    Nearest,
+}
+
+/// The arithmetic of inference.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// 32-bit floating point throughout.
+    Fp32,
+}
+
+/// What a person asks for: a model by name and how to use it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbedOptions {
+    /// The model's name in the catalogue.
+    pub model: String,
+    /// The size photos are inferred at.
+    pub image_size: ImageSize,
+    /// How they are brought to that size.
+    pub resize: Resize,
+    /// How feature maps become vectors.
+    pub pooling: Pooling,
+    /// The arithmetic.
+    pub precision: Precision,
+    /// Photos inferred at once, 1 to 1024. The features are the same bits for any.
+    pub batch_size: u32,
+    /// The largest photo in pixels; `None`: 178,956,970, and 4,194,304 at native size.
+    pub max_pixels: Option<u64>,
+    /// The largest photo file in bytes; `None`: 256 MiB.
+    pub max_bytes: Option<u64>,
+}
+
+impl EmbedOptions {
+    /// The reference chain's settings for a model: 224 pixels, bicubic, maximum pooling, batches of 8.
+    pub fn new(model: &str) -> Self {
+        Self {
+            model: model.to_owned(),
+            image_size: ImageSize::Square(224),
+            resize: Resize::Bicubic,
+            pooling: Pooling::Max,
+            precision: Precision::Fp32,
+            batch_size: DEFAULT_BATCH_SIZE,
+            max_pixels: None,
+            max_bytes: None,
+        }
+    }
+}
+
+/// Everything that decides what a photo's features are: the second argument of the SQL functions, as its text.
+///
+/// The text is canonical: equal specs have equal texts, and `parse` of it gives the spec back. It holds no path, no name
+/// and no secret, and is all that a machine without the catalogue needs to plan, and all that one with the model's file
+/// needs to compute.
+///
+/// ```
+/// use fruitbatch_vision::{Catalogue, EmbedOptions, EmbedSpec};
+///
+/// let spec = EmbedSpec::resolve(&Catalogue::compiled_in(), &EmbedOptions::new("vgg16")).unwrap();
+/// assert_eq!(spec.width, 512);
+/// let text = spec.to_string();
+/// assert!(text.starts_with("embed/1 digest=sha256:"));
+/// assert_eq!(text.parse::<EmbedSpec>().unwrap(), spec);
+/// assert!(format!("{text} colour=red").parse::<EmbedSpec>().is_err());
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct EmbedSpec {
+    /// The canonical model.
+    pub digest: ModelDigest,
+    /// Values in a feature vector.
+    pub width: u32,
+    /// The size photos are inferred at.
+    pub image_size: ImageSize,
+    /// How they are brought to that size; bicubic, without a meaning, at native size.
+    pub resize: Resize,
+    /// How feature maps become vectors.
+    pub pooling: Pooling,
+    /// The arithmetic.
+    pub precision: Precision,
+    /// From bytes to the model's input.
+    pub preprocessing: Preprocessing,
+    /// The smallest side the model takes, in pixels.
+    pub min_image_size: u32,
+    /// The largest photo in pixels.
+    pub max_pixels: u64,
+    /// The largest photo file in bytes.
+    pub max_bytes: u64,
+    /// Photos inferred at once.
+    pub batch_size: u32,
+}
+
+/// Why there is no spec.
+#[derive(Debug, thiserror::Error)]
+pub enum EmbedSpecError {
+    /// The model isn't known.
+    #[error(transparent)]
+    Catalogue(#[from] CatalogueError),
+    /// The text isn't a spec of this version.
+    #[error("`{text}` is neither a model's name nor a feature spec of version `{FORMAT}`")]
+    NotASpec {
+        /// The text, shortened.
+        text: String,
+    },
+    /// A key that doesn't exist.
+    #[error("the feature spec has the unknown key `{key}`")]
+    UnknownKey {
+        /// The key.
+        key: String,
+    },
+    /// A key that isn't there, or is there twice.
+    #[error("the feature spec must have the key `{key}` exactly once")]
+    KeyCount {
+        /// The key.
+        key: &'static str,
+    },
+    /// A value that can't be.
+    #[error("`{key}` can't be `{value}`: expected {expected}")]
+    BadValue {
+        /// The key.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What would be right.
+        expected: String,
+    },
+    /// The preprocessing's numbers make no sense.
+    #[error(transparent)]
+    Preprocessing(#[from] PreprocessingError),
+    /// Flattened features of photos of many sizes have many widths.
+    #[error("`flatten` needs photos of one size: give `--image-size`, or pool with `max` or `avg`")]
+    FlattenNative,
+}
+
+impl EmbedSpec {
+    /// The spec for what a person asks for.
+    ///
+    /// # Errors
+    /// The model isn't in the catalogue, or the options don't go together or with the model.
+    pub fn resolve(catalogue: &Catalogue, options: &EmbedOptions) -> Result<Self, EmbedSpecError> {
+        let entry = catalogue.get(&options.model)?;
+        let width = match (options.pooling, options.image_size) {
+            (Pooling::Max | Pooling::Avg, _) => u64::from(entry.output_width),
+            (Pooling::Flatten, ImageSize::Native) => return Err(EmbedSpecError::FlattenNative),
+            (Pooling::Flatten, ImageSize::Square(size)) => {
+                let side = u64::from(entry.feature_map.side(size));
+                (side * side).saturating_mul(u64::from(entry.output_width))
+            }
+        };
+        let (resize, max_pixels) = match options.image_size {
+            ImageSize::Square(_) => (options.resize, DecodeLimits::DEFAULT_MAX_PIXELS),
+            ImageSize::Native => (Resize::Bicubic, DEFAULT_MAX_PIXELS_NATIVE),
+        };
+        let spec = Self {
+            digest: entry.digest,
+            width: u32::try_from(width).unwrap_or(u32::MAX),
+            image_size: options.image_size,
+            resize,
+            pooling: options.pooling,
+            precision: options.precision,
+            preprocessing: entry.preprocessing,
+            min_image_size: entry.min_image_size,
+            max_pixels: options.max_pixels.unwrap_or(max_pixels),
+            max_bytes: options.max_bytes.unwrap_or(DecodeLimits::DEFAULT_MAX_BYTES),
+            batch_size: options.batch_size,
+        };
+        spec.validated()
+    }
+
+    /// The spec a literal stands for: a canonical text, or the name of a model with the defaults.
+    ///
+    /// # Errors
+    /// It is neither.
+    pub fn from_literal(catalogue: &Catalogue, text: &str) -> Result<Self, EmbedSpecError> {
+        if crate::catalogue::is_model_name(text) {
+            return Self::resolve(catalogue, &EmbedOptions::new(text));
+        }
+        text.parse()
+    }
+
+    /// The text without what doesn't change a photo's features: two specs that agree in it give the same bits.
+    pub fn feature_identity(&self) -> String {
+        self.pairs()
+            .into_iter()
+            .filter(|(key, _)| *key != "batch_size")
+            .fold(FORMAT.to_owned(), |text, (key, value)| format!("{text} {key}={value}"))
+    }
+
+    fn validated(self) -> Result<Self, EmbedSpecError> {
+        let in_range = |key: &'static str, value: u64, least: u64, most: u64| {
+            if (least..=most).contains(&value) {
+                return Ok(());
+            }
+            let expected = format!("a number from {least} to {most}");
+            Err(EmbedSpecError::BadValue { key, value: value.to_string(), expected })
+        };
+        in_range("min_image_size", self.min_image_size.into(), 1, LARGEST_IMAGE_SIZE.into())?;
+        if let ImageSize::Square(size) = self.image_size {
+            in_range("image_size", size.into(), self.min_image_size.into(), LARGEST_IMAGE_SIZE.into())?;
+        } else if self.pooling == Pooling::Flatten {
+            return Err(EmbedSpecError::FlattenNative);
+        }
+        in_range("width", self.width.into(), 1, LARGEST_WIDTH)?;
+        in_range("batch_size", self.batch_size.into(), 1, LARGEST_BATCH_SIZE.into())?;
+        in_range("max_pixels", self.max_pixels, 1, u64::MAX)?;
+        in_range("max_bytes", self.max_bytes, 1, u64::MAX)?;
+        self.preprocessing.validated()?;
+        Ok(self)
+    }
+
+    fn pairs(&self) -> [(&'static str, String); 14] {
+        let numbers = |values: &[f32; 3]| values.map(|value| value.to_string()).join(",");
+        [
+            ("digest", self.digest.to_string()),
+            ("width", self.width.to_string()),
+            ("image_size", self.image_size.to_string()),
+            ("resize", self.resize.to_string()),
+            ("pooling", self.pooling.to_string()),
+            ("precision", self.precision.to_string()),
+            ("channel_order", self.preprocessing.channel_order.to_string()),
+            ("divisor", self.preprocessing.divisor.to_string()),
+            ("mean", numbers(&self.preprocessing.mean)),
+            ("std", numbers(&self.preprocessing.std)),
+            ("min_image_size", self.min_image_size.to_string()),
+            ("max_pixels", self.max_pixels.to_string()),
+            ("max_bytes", self.max_bytes.to_string()),
+            ("batch_size", self.batch_size.to_string()),
+        ]
+    }
+}
+
+impl fmt::Display for EmbedSpec {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(FORMAT)?;
+        self.pairs().iter().try_for_each(|(key, value)| write!(formatter, " {key}={value}"))
+    }
+}
+
+impl FromStr for EmbedSpec {
+    type Err = EmbedSpecError;
+
+    fn from_str(text: &str) -> Result<Self, EmbedSpecError> {
+        let mut words = text.split(' ');
+        if words.next() != Some(FORMAT) {
+            return Err(EmbedSpecError::NotASpec { text: text.chars().take(80).collect() });
+        }
+        let mut values = WrittenValues(BTreeMap::new());
+        for word in words {
+            let (key, value) = word.split_once('=').unwrap_or((word, ""));
+            values.0.entry(key).or_default().push(value);
+        }
+        let spec = Self {
+            digest: values.parse("digest", "`sha256:` and 64 hexadecimal digits")?,
+            width: values.parse("width", "a number")?,
+            image_size: values.parse("image_size", "a number or `native`")?,
+            resize: values.parse("resize", "`bicubic`, `bilinear` or `nearest`")?,
+            pooling: values.parse("pooling", "`max`, `avg` or `flatten`")?,
+            precision: values.parse("precision", "`fp32`")?,
+            preprocessing: Preprocessing {
+                channel_order: values.parse("channel_order", "`rgb` or `bgr`")?,
+                divisor: values.parse("divisor", "a number")?,
+                mean: values.parse_three("mean")?,
+                std: values.parse_three("std")?,
+            },
+            min_image_size: values.parse("min_image_size", "a number")?,
+            max_pixels: values.parse("max_pixels", "a number")?,
+            max_bytes: values.parse("max_bytes", "a number")?,
+            batch_size: values.parse("batch_size", "a number")?,
+        };
+        match values.0.into_keys().next() {
+            Some(key) => Err(EmbedSpecError::UnknownKey { key: key.to_owned() }),
+            None => spec.validated(),
+        }
+    }
+}
+
+struct WrittenValues<'text>(BTreeMap<&'text str, Vec<&'text str>>);
+
+impl<'text> WrittenValues<'text> {
+    fn take(&mut self, key: &'static str) -> Result<&'text str, EmbedSpecError> {
+        match self.0.remove(key).as_deref() {
+            Some(&[value]) => Ok(value),
+            _ => Err(EmbedSpecError::KeyCount { key }),
+        }
+    }
+
+    fn parse<T: FromStr>(&mut self, key: &'static str, expected: &str) -> Result<T, EmbedSpecError> {
+        let value = self.take(key)?;
+        value.parse().map_err(|_| EmbedSpecError::BadValue {
+            key,
+            value: value.to_owned(),
+            expected: expected.to_owned(),
+        })
+    }
+
+    fn parse_three(&mut self, key: &'static str) -> Result<[f32; 3], EmbedSpecError> {
+        let value = self.take(key)?;
+        let numbers: Result<Vec<f32>, _> = value.split(',').map(str::parse).collect();
+        numbers.ok().and_then(|numbers| numbers.try_into().ok()).ok_or_else(|| EmbedSpecError::BadValue {
+            key,
+            value: value.to_owned(),
+            expected: "three numbers with commas".to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for ImageSize {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Square(size) => write!(formatter, "{size}"),
+            Self::Native => formatter.write_str("native"),
+        }
+    }
+}
+
+impl FromStr for ImageSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "native" {
+            return Ok(Self::Native);
+        }
+        text.parse()
+            .map(Self::Square)
+            .map_err(|_| format!("`{text}` is no image size: expected pixels or `native`"))
+    }
+}
+
+impl From<Resize> for Filter {
+    fn from(resize: Resize) -> Self {
+        match resize {
+            Resize::Bicubic => Self::Bicubic,
+            Resize::Bilinear => Self::Bilinear,
+            Resize::Nearest => Self::Nearest,
+        }
+    }
+}
+
+impl fmt::Display for Resize {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Bicubic => "bicubic",
+            Self::Bilinear => "bilinear",
+            Self::Nearest => "nearest",
+        })
+    }
+}
+
+impl FromStr for Resize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "bicubic" => Ok(Self::Bicubic),
+            "bilinear" => Ok(Self::Bilinear),
+            "nearest" => Ok(Self::Nearest),
+            _ => Err(format!("`{text}` is no way to resize: expected `bicubic`, `bilinear` or `nearest`")),
+        }
+    }
+}
+
+impl fmt::Display for Precision {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fp32 => formatter.write_str("fp32"),
+        }
+    }
+}
+
+impl FromStr for Precision {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "fp32" => Ok(Self::Fp32),
+            _ => Err(format!("`{text}` is no precision: expected `fp32`")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn vgg16(change: impl FnOnce(&mut EmbedOptions)) -> Result<EmbedSpec, EmbedSpecError> {
+        let mut options = EmbedOptions::new("vgg16");
+        change(&mut options);
+        EmbedSpec::resolve(&Catalogue::compiled_in(), &options)
+    }
+
+    #[test]
+    fn every_spec_is_its_text() {
+        let specs = [
+            vgg16(|_| {}),
+            vgg16(|options| options.image_size = ImageSize::Native),
+            vgg16(|options| {
+                options.image_size = ImageSize::Square(100);
+                options.pooling = Pooling::Flatten;
+                options.resize = Resize::Nearest;
+                options.batch_size = 3;
+                options.max_pixels = Some(7);
+            }),
+        ];
+        for spec in specs.map(Result::unwrap) {
+            let text = spec.to_string();
+            assert_eq!(text.parse::<EmbedSpec>().unwrap(), spec);
+            assert_eq!(text.parse::<EmbedSpec>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn flattened_features_are_as_wide_as_the_feature_map() {
+        let flattened =
+            |size| vgg16(|options| (options.pooling, options.image_size) = (Pooling::Flatten, size));
+        assert_eq!(flattened(ImageSize::Square(224)).unwrap().width, 25_088);
+        assert_eq!(flattened(ImageSize::Square(100)).unwrap().width, 3 * 3 * 512);
+        assert!(matches!(flattened(ImageSize::Native), Err(EmbedSpecError::FlattenNative)));
+    }
+
+    #[test]
+    fn identity_leaves_out_only_the_batch_size() {
+        let reference = vgg16(|_| {}).unwrap();
+        let other_batch = vgg16(|options| options.batch_size = 1).unwrap();
+        let other_size = vgg16(|options| options.image_size = ImageSize::Square(100)).unwrap();
+        assert_ne!(reference.to_string(), other_batch.to_string());
+        assert_eq!(reference.feature_identity(), other_batch.feature_identity());
+        assert_ne!(reference.feature_identity(), other_size.feature_identity());
+    }
+
+    #[test]
+    fn impossible_options_and_texts_are_refused() {
+        assert!(vgg16(|options| options.image_size = ImageSize::Square(31)).is_err());
+        assert!(vgg16(|options| options.batch_size = 0).is_err());
+        assert!(vgg16(|options| options.model = "vgg61".into()).is_err());
+        let text = vgg16(|_| {}).unwrap().to_string();
+        for (from, to) in [
+            ("embed/1", "embed/2"),
+            ("width=512", "width=0"),
+            ("width=512", "width=512 width=512"),
+            ("pooling=max ", ""),
+            ("pooling=max", "pooling=min"),
+            ("image_size=224", "image_size=16"),
+            ("divisor=1", "divisor=0"),
+            ("mean=103.939,116.779", "mean=103.939"),
+            ("batch_size=8", "batch_size=8 "),
+        ] {
+            assert!(text.contains(from), "{from}");
+            assert!(text.replacen(from, to, 1).parse::<EmbedSpec>().is_err(), "{to}");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The canonical form: one input, one unpooled feature map, float32, free dimensions, nothing that isn't needed.
+
+use std::collections::{HashMap, HashSet};
+
+use fruitbatch_onnx::messages::{
+    Attribute, AttributeType, DimensionValue, Graph, Model, Node, OperatorSetId, Tensor,
+};
+use fruitbatch_onnx::tensors;
+
+use super::TensorLayout;
+use super::error::ImportError;
+use super::feature_map::{Cut, permutation};
+use super::network::{Network, node_label, standard_operator};
+use crate::pooling::{FEATURE_MAP_TENSOR, INPUT_TENSOR, is_reserved_name};
+
+/// The largest kernel side, stride, dilation or padding accepted. Networks have up to 31; a forged file has more, to make
+/// ONNX Runtime allocate without end.
+const LARGEST_GEOMETRY: i64 = 256;
+const GEOMETRY_ATTRIBUTES: [&str; 5] = ["kernel_shape", "strides", "pads", "dilations", "output_padding"];
+/// Initialisers need not be listed among the inputs from this version on.
+const LEAST_IR_VERSION: i64 = 4;
+
+/// Builds the canonical model; the feature map's channels are still to be found by running it.
+pub(super) fn canonical_model(
+    mut network: Network,
+    input_layout: TensorLayout,
+    cut: &Cut,
+) -> Result<Model, ImportError> {
+    let is_live = network.ancestors([cut.tensor.as_str()]);
+    let mut live = is_live.iter();
+    network.nodes.retain(|_| *live.next().unwrap_or(&false));
+    for node in &network.nodes {
+        refuse_unsupported(node)?;
+    }
+    let names = new_names(&network, input_layout, cut);
+    let mut nodes = Vec::with_capacity(network.nodes.len() + 2);
+    if input_layout == TensorLayout::Nhwc && names[&network.input.name] != INPUT_TENSOR {
+        nodes.push(transpose(INPUT_TENSOR, &names[&network.input.name], &[0, 2, 3, 1]));
+    }
+    let mut initializer = Vec::new();
+    let mut taken: HashSet<String> = HashSet::new();
+    for node in network.nodes {
+        if replaced_by_input(&node, &network.input.name, &names) {
+            continue;
+        }
+        for tensor in &node.input {
+            if let Some(constant) = network.constants.get_mut(tensor)
+                && taken.insert(tensor.clone())
+            {
+                let constant = tensors::with_raw_data(std::mem::take(constant))?;
+                initializer.push(Tensor { name: renamed(&names, tensor), ..constant });
+            }
+        }
+        nodes.push(canonical_node(node, &names)?);
+    }
+    if cut.layout == TensorLayout::Nhwc {
+        nodes.push(transpose(&renamed(&names, &cut.tensor), FEATURE_MAP_TENSOR, &[0, 3, 1, 2]));
+    }
+    let free = |name: &str| DimensionValue::Symbol(name.to_owned());
+    Ok(Model {
+        ir_version: network.ir_version.max(LEAST_IR_VERSION),
+        producer_name: "fruitbatch".to_owned(),
+        graph: Some(Graph {
+            node: nodes,
+            name: "feature_extractor".to_owned(),
+            initializer,
+            input: vec![tensors::float_value(
+                INPUT_TENSOR,
+                vec![free("N"), DimensionValue::Fixed(3), free("H"), free("W")],
+            )],
+            output: vec![tensors::float_value(
+                FEATURE_MAP_TENSOR,
+                vec![free("N"), free("C"), free("H_out"), free("W_out")],
+            )],
+        }),
+        opset_import: network
+            .opset_import
+            .into_iter()
+            .filter(|opset| matches!(opset.domain.as_str(), "" | "ai.onnx"))
+            .map(|opset| OperatorSetId { domain: String::new(), ..opset })
+            .collect(),
+        functions: Vec::new(),
+    })
+}
+
+fn refuse_unsupported(node: &Node) -> Result<(), ImportError> {
+    let is_control_flow = ["If", "Loop", "Scan", "SequenceMap"].contains(&node.op_type.as_str())
+        || node
+            .attribute
+            .iter()
+            .any(|attribute| attribute.g.is_some() || attribute.r#type > AttributeType::Strings as i32);
+    if is_control_flow {
+        return Err(ImportError::ControlFlow { node: node_label(node), operator: node.op_type.clone() });
+    }
+    if standard_operator(node).is_none()
+        || node.attribute.iter().any(|attribute| !attribute.ref_attr_name.is_empty())
+    {
+        return Err(ImportError::ForeignOperator {
+            node: node_label(node),
+            operator: node.op_type.clone(),
+            domain: node.domain.clone(),
+        });
+    }
+    for name in GEOMETRY_ATTRIBUTES {
+        let values = tensors::attribute(node, name).map_or(&[][..], |attribute| &attribute.ints);
+        if let Some(&value) =
+            values.iter().find(|value| value.unsigned_abs() > LARGEST_GEOMETRY.unsigned_abs())
+        {
+            let attribute = name.to_owned();
+            return Err(ImportError::AttributeRange {
+                node: node_label(node),
+                attribute,
+                value,
+                limit: LARGEST_GEOMETRY,
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The canonical names of the tensors that change theirs.
+fn new_names(network: &Network, input_layout: TensorLayout, cut: &Cut) -> HashMap<String, String> {
+    let all_names: HashSet<&str> = network
+        .nodes
+        .iter()
+        .flat_map(|node| node.input.iter().chain(&node.output))
+        .map(String::as_str)
+        .collect();
+    let unused_name = |base: &str| {
+        (1..)
+            .map(|number| format!("{base}.{number}"))
+            .find(|name| !all_names.contains(name.as_str()) && !is_reserved_name(name))
+    };
+    let mut names: HashMap<String, String> = all_names
+        .iter()
+        .filter(|name| is_reserved_name(name))
+        // A name inside the reserved prefix stays inside it with a number behind; a word in front takes it out.
+        .filter_map(|&name| Some((name.to_owned(), unused_name(&format!("tensor.{name}"))?)))
+        .collect();
+    let input = &network.input.name;
+    let mut readers = network.nodes.iter().filter(|node| node.input.contains(input)).peekable();
+    let only_transposed =
+        readers.peek().is_some() && readers.all(|node| permutation(node) == Some(&[0, 3, 1, 2]));
+    match input_layout {
+        TensorLayout::Nchw => drop(names.insert(input.clone(), INPUT_TENSOR.to_owned())),
+        TensorLayout::Nhwc if only_transposed => {
+            names.insert(input.clone(), INPUT_TENSOR.to_owned());
+            for node in network.nodes.iter().filter(|node| node.input.contains(input)) {
+                names.extend(node.output.iter().map(|output| (output.clone(), INPUT_TENSOR.to_owned())));
+            }
+        }
+        TensorLayout::Nhwc => {
+            let nhwc_name =
+                if is_reserved_name(input) { unused_name(&format!("tensor.{input}")) } else { None };
+            names.insert(input.clone(), nhwc_name.unwrap_or_else(|| input.clone()));
+        }
+    }
+    if cut.layout == TensorLayout::Nchw {
+        names.insert(cut.tensor.clone(), FEATURE_MAP_TENSOR.to_owned());
+    }
+    names
+}
+
+/// Whether the node is a leading `Transpose` whose place the new input takes.
+fn replaced_by_input(node: &Node, input: &str, names: &HashMap<String, String>) -> bool {
+    node.input.iter().any(|read| read == input)
+        && node.output.iter().any(|output| names.get(output).is_some_and(|name| name == INPUT_TENSOR))
+}
+
+fn canonical_node(node: Node, names: &HashMap<String, String>) -> Result<Node, ImportError> {
+    let attribute = node
+        .attribute
+        .into_iter()
+        .map(|attribute| match attribute.t {
+            Some(tensor) => Ok(Attribute { t: Some(tensors::with_raw_data(tensor)?), ..attribute }),
+            None => Ok(attribute),
+        })
+        .collect::<Result<_, ImportError>>()?;
+    Ok(Node {
+        input: node.input.iter().map(|tensor| renamed(names, tensor)).collect(),
+        output: node.output.iter().map(|tensor| renamed(names, tensor)).collect(),
+        attribute,
+        domain: String::new(),
+        ..node
+    })
+}
+
+fn renamed(names: &HashMap<String, String>, tensor: &str) -> String {
+    names.get(tensor).map_or_else(|| tensor.to_owned(), Clone::clone)
+}
+
+fn transpose(input: &str, output: &str, perm: &[i64]) -> Node {
+    Node {
+        op_type: "Transpose".to_owned(),
+        input: vec![input.to_owned()],
+        output: vec![output.to_owned()],
+        name: format!("{output}/Transpose"),
+        attribute: vec![tensors::ints_attribute("perm", perm)],
+        ..Node::default()
+    }
+}

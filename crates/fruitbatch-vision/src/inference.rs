@@ -1,0 +1,97 @@
+//! One model in ONNX Runtime: numbers in, numbers out.
+
+use ort::session::builder::GraphOptimizationLevel;
+use ort::session::{RunOptions, Session};
+use ort::value::TensorRef;
+
+use crate::runtime::{RuntimeError, onnx_runtime};
+
+/// What can go wrong with a model in ONNX Runtime. None of it is a photo's fault.
+#[derive(Debug, thiserror::Error)]
+pub enum InferenceError {
+    /// ONNX Runtime itself isn't usable.
+    #[error(transparent)]
+    Runtime(#[from] RuntimeError),
+    /// ONNX Runtime refuses the model.
+    #[error("ONNX Runtime can't load the model: {0}")]
+    Load(String),
+    /// The model fails on a batch.
+    #[error("ONNX Runtime failed on a batch of shape {shape:?}: {reason}")]
+    Run {
+        /// `[photos, channels, rows, columns]`.
+        shape: [usize; 4],
+        /// What it says.
+        reason: String,
+    },
+    /// The model's output isn't what its catalogue entry promises.
+    #[error(
+        "the model answers a batch of shape {input:?} with shape {output:?} instead of {expected}; import it anew"
+    )]
+    OutputShape {
+        /// `[photos, channels, rows, columns]`.
+        input: [usize; 4],
+        /// The output's shape.
+        output: Vec<i64>,
+        /// What it should be.
+        expected: String,
+    },
+}
+
+/// How a session is set up.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InferenceOptions {
+    /// Threads that one run is spread over.
+    pub threads: usize,
+    /// Whether batches differ in size from run to run. Buffers are then given back after each, instead of kept for the next.
+    pub varying_shapes: bool,
+}
+
+/// A loaded model with one input and one output.
+pub(crate) struct InferenceSession {
+    session: Session,
+    run_options: RunOptions,
+}
+
+impl InferenceSession {
+    pub(crate) fn load(model: &[u8], options: InferenceOptions) -> Result<Self, InferenceError> {
+        let runtime = onnx_runtime()?;
+        let load_error = |error: ort::Error| InferenceError::Load(error.to_string());
+        let session = Session::builder(&runtime.environment)
+            .map_err(load_error)?
+            .with_intra_threads(options.threads.max(1))
+            .map_err(|error| InferenceError::Load(error.to_string()))?
+            .with_optimization_level(GraphOptimizationLevel::All)
+            .map_err(|error| InferenceError::Load(error.to_string()))?
+            .with_memory_pattern(!options.varying_shapes)
+            .map_err(|error| InferenceError::Load(error.to_string()))?
+            .with_log_level(ort::logging::LogLevel::Fatal)
+            .map_err(|error| InferenceError::Load(error.to_string()))?
+            .commit_from_memory(model)
+            .map_err(load_error)?;
+        if session.inputs().len() != 1 || session.outputs().len() != 1 {
+            let (inputs, outputs) = (session.inputs().len(), session.outputs().len());
+            return Err(InferenceError::Load(format!(
+                "it has {inputs} inputs and {outputs} outputs instead of one each"
+            )));
+        }
+        let mut run_options = RunOptions::new().map_err(load_error)?;
+        if options.varying_shapes {
+            run_options.set("memory.enable_memory_arena_shrinkage", "cpu:0").map_err(load_error)?;
+        }
+        Ok(Self { session, run_options })
+    }
+
+    /// Runs one batch: `values` is row-major of shape `[photos, channels, rows, columns]`. Gives the output's shape and values.
+    pub(crate) fn run(
+        &mut self,
+        values: &[f32],
+        shape: [usize; 4],
+    ) -> Result<(Vec<i64>, Vec<f32>), InferenceError> {
+        let run_error = |error: ort::Error| InferenceError::Run { shape, reason: error.to_string() };
+        let input = TensorRef::from_array_view((shape, values)).map_err(run_error)?;
+        let outputs =
+            self.session.run_with_options(ort::inputs![input], &self.run_options).map_err(run_error)?;
+        let (output_shape, output_values) = outputs[0].try_extract_tensor::<f32>().map_err(run_error)?;
+        Ok((output_shape.to_vec(), output_values.to_vec()))
+    }
+}

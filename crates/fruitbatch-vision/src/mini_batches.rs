@@ -1,0 +1,80 @@
+//! Gathering photos of one size into the batches that a model runs.
+
+use fruitbatch_image::RgbImage;
+
+use crate::embed_spec::EmbedSpec;
+
+/// A batch of n photos holds no more pixels than n photos of 512 x 512, unless it holds one photo only: a model's memory
+/// grows with a batch's pixels.
+const PIXELS_PER_PHOTO_OF_BATCH: usize = 512 * 512;
+/// All batches that are waiting to be filled hold no more pixels than this (12 bytes each): photos at native size come in
+/// many sizes, and each size waits for its own batch.
+const MOST_WAITING_PIXELS: usize = 8 << 20;
+
+/// Photos of one size, as the model's input.
+#[derive(Debug)]
+pub(crate) struct MiniBatch {
+    /// Which rows they are.
+    pub(crate) rows: Vec<usize>,
+    /// Width and height in pixels.
+    pub(crate) size: (u32, u32),
+    /// `[photos, 3, height, width]`, row-major.
+    pub(crate) values: Vec<f32>,
+}
+
+impl MiniBatch {
+    /// The shape of `values`.
+    pub(crate) fn shape(&self) -> [usize; 4] {
+        [self.rows.len(), 3, self.size.1 as usize, self.size.0 as usize]
+    }
+
+    fn pixels(&self) -> usize {
+        self.values.len() / 3
+    }
+}
+
+/// Collects photos until a batch is full.
+pub(crate) struct MiniBatchCollector<'spec> {
+    spec: &'spec EmbedSpec,
+    /// One for each size, in the order of their first photos.
+    waiting: Vec<MiniBatch>,
+}
+
+impl<'spec> MiniBatchCollector<'spec> {
+    pub(crate) fn new(spec: &'spec EmbedSpec) -> Self {
+        Self { spec, waiting: Vec::new() }
+    }
+
+    /// Adds a photo; gives back what is to be run now.
+    pub(crate) fn add(&mut self, row: usize, photo: &RgbImage) -> Vec<MiniBatch> {
+        let size = (photo.width(), photo.height());
+        let photos_when_full = self.photos_when_full(photo.pixels().len() / 3);
+        let index = self.waiting.iter().position(|batch| batch.size == size).unwrap_or_else(|| {
+            self.waiting.push(MiniBatch { rows: Vec::new(), size, values: Vec::new() });
+            self.waiting.len() - 1
+        });
+        let batch = &mut self.waiting[index];
+        let filled = batch.values.len();
+        batch.values.resize(filled + photo.pixels().len(), 0.0);
+        self.spec.preprocessing.write_planes(photo.pixels(), &mut batch.values[filled..]);
+        batch.rows.push(row);
+        if batch.rows.len() >= photos_when_full {
+            vec![self.waiting.remove(index)]
+        } else if self.waiting.iter().map(MiniBatch::pixels).sum::<usize>() > MOST_WAITING_PIXELS {
+            self.take_all()
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// What is left, full or not.
+    pub(crate) fn take_all(&mut self) -> Vec<MiniBatch> {
+        std::mem::take(&mut self.waiting)
+    }
+
+    fn photos_when_full(&self, photo_pixels: usize) -> usize {
+        let batch_size = self.spec.batch_size as usize;
+        let by_pixels = batch_size.saturating_mul(PIXELS_PER_PHOTO_OF_BATCH) / photo_pixels.max(1);
+        batch_size.min(by_pixels).max(1)
+    }
+}

@@ -1,0 +1,216 @@
+//! [`ModelSessions`]: the models of a process, loaded once and shared by all its slots.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::num::NonZeroUsize;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::catalogue::Catalogue;
+use crate::counters::{CounterSnapshot, Counters};
+use crate::digest::ModelDigest;
+use crate::embed_spec::{EmbedSpec, ImageSize};
+use crate::inference::{InferenceError, InferenceOptions, InferenceSession};
+use crate::mini_batches::{MiniBatch, MiniBatchCollector};
+use crate::model_files::{ModelFileError, ModelFiles, read_checked};
+use crate::pooling::{Pooling, PoolingError, pooled_model};
+use crate::prepared_photo::{PhotoFailure, PhotoPreparer};
+
+/// Why photos can't be embedded at all: the job's fault, never a photo's.
+#[derive(Debug, thiserror::Error)]
+pub enum EmbedError {
+    /// The model's file can't be had.
+    #[error(transparent)]
+    ModelFile(#[from] ModelFileError),
+    /// The file isn't a canonical model.
+    #[error("the model {digest}: {source}")]
+    Pooling {
+        /// The model.
+        digest: ModelDigest,
+        /// What is wrong.
+        source: PoolingError,
+    },
+    /// ONNX Runtime can't load or run it.
+    #[error("the model {digest}: {source}")]
+    Inference {
+        /// The model.
+        digest: ModelDigest,
+        /// What is wrong.
+        source: InferenceError,
+    },
+}
+
+/// What became of a photo.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PhotoOutcome {
+    /// There were no bytes to look at.
+    Absent,
+    /// It has features.
+    Embedded,
+    /// It can't be used.
+    Failed(PhotoFailure),
+}
+
+/// The features of some photos.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EmbeddedPhotos {
+    /// One for each photo.
+    pub outcomes: Vec<PhotoOutcome>,
+    /// `[photos, width]`, row-major; zeros where a photo has no features.
+    pub features: Vec<f32>,
+}
+
+/// A derived model: a canonical one, the end it is given, and how it is run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct SessionKey {
+    digest: ModelDigest,
+    pooling: Pooling,
+    native_size: bool,
+}
+
+/// Loaded on first use; the lock is held while a batch runs, so that the threads of one session aren't shared out among
+/// many, and other slots decode meanwhile.
+type SharedSession = Arc<Mutex<Option<InferenceSession>>>;
+
+/// The models of a process, each loaded once, on first use, and shared by all slots.
+pub struct ModelSessions {
+    files: Arc<dyn ModelFiles>,
+    catalogue: Catalogue,
+    threads: NonZeroUsize,
+    sessions: Mutex<HashMap<SessionKey, SharedSession>>,
+    counters: Counters,
+}
+
+impl ModelSessions {
+    /// Sessions over the canonical models of `files`. `catalogue` says what a bare name in a query means; `threads` is how
+    /// many cores one run is spread over (the features are the same bits for any number).
+    pub fn new(files: Arc<dyn ModelFiles>, catalogue: Catalogue, threads: NonZeroUsize) -> Self {
+        Self { files, catalogue, threads, sessions: Mutex::default(), counters: Counters::default() }
+    }
+
+    /// What bare names mean.
+    pub fn catalogue(&self) -> &Catalogue {
+        &self.catalogue
+    }
+
+    /// What has been done so far.
+    pub fn snapshot(&self) -> CounterSnapshot {
+        self.counters.snapshot()
+    }
+
+    /// Loads a spec's model now, so that a model that is missing, damaged or refused is known before the first photo.
+    ///
+    /// # Errors
+    /// See [`EmbedError`].
+    pub fn load(&self, spec: &EmbedSpec) -> Result<(), EmbedError> {
+        self.with_session(spec, |_| Ok(()))
+    }
+
+    /// The features of photos, given as their files' bytes. A photo's features are the same bits in any company.
+    ///
+    /// # Errors
+    /// The model is missing, damaged, or fails: nothing is said of any photo then.
+    pub fn embed_photos<'photo>(
+        &self,
+        spec: &EmbedSpec,
+        photos: impl IntoIterator<Item = Option<&'photo [u8]>>,
+    ) -> Result<EmbeddedPhotos, EmbedError> {
+        let mut preparer = PhotoPreparer::new(spec);
+        let mut collector = MiniBatchCollector::new(spec);
+        let mut embedded = EmbeddedPhotos { outcomes: Vec::new(), features: Vec::new() };
+        let width = spec.width as usize;
+        for (row, file) in photos.into_iter().enumerate() {
+            embedded.features.resize((row + 1) * width, 0.0);
+            let Some(file) = file else {
+                embedded.outcomes.push(PhotoOutcome::Absent);
+                continue;
+            };
+            let started = Instant::now();
+            let prepared = preparer.prepare(file).map(|photo| collector.add(row, &photo));
+            self.counters.add_decode_time(started.elapsed());
+            match prepared {
+                Ok(full_batches) => {
+                    embedded.outcomes.push(PhotoOutcome::Embedded);
+                    self.infer(spec, full_batches, &mut embedded.features)?;
+                }
+                Err(failure) => {
+                    self.counters.add_failure(failure.reason);
+                    embedded.outcomes.push(PhotoOutcome::Failed(failure));
+                }
+            }
+        }
+        self.infer(spec, collector.take_all(), &mut embedded.features)?;
+        Ok(embedded)
+    }
+
+    fn infer(
+        &self,
+        spec: &EmbedSpec,
+        batches: Vec<MiniBatch>,
+        features: &mut [f32],
+    ) -> Result<(), EmbedError> {
+        let width = spec.width as usize;
+        for batch in batches {
+            let shape = batch.shape();
+            let inference_error = |source| EmbedError::Inference { digest: spec.digest, source };
+            let (output_shape, output) = self.with_session(spec, |session| {
+                let started = Instant::now();
+                let output = session.run(&batch.values, shape).map_err(inference_error);
+                self.counters.add_inference_time(started.elapsed());
+                output
+            })?;
+            if output_shape != [shape[0] as i64, width as i64] || output.len() != shape[0] * width {
+                let expected = format!("[{}, {width}]", shape[0]);
+                return Err(inference_error(InferenceError::OutputShape {
+                    input: shape,
+                    output: output_shape,
+                    expected,
+                }));
+            }
+            for (row, vector) in batch.rows.iter().zip(output.chunks_exact(width)) {
+                features[row * width..][..width].copy_from_slice(vector);
+            }
+            self.counters.add_embedded(batch.rows.len());
+        }
+        Ok(())
+    }
+
+    fn with_session<T>(
+        &self,
+        spec: &EmbedSpec,
+        work: impl FnOnce(&mut InferenceSession) -> Result<T, EmbedError>,
+    ) -> Result<T, EmbedError> {
+        let native_size = spec.image_size == ImageSize::Native;
+        let key = SessionKey { digest: spec.digest, pooling: spec.pooling, native_size };
+        let shared =
+            Arc::clone(self.sessions.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default());
+        let mut slot = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if slot.is_none() {
+            *slot = Some(self.load_session(&key)?);
+        }
+        match slot.as_mut() {
+            Some(session) => work(session),
+            None => unreachable!("the session was put there above"),
+        }
+    }
+
+    fn load_session(&self, key: &SessionKey) -> Result<InferenceSession, EmbedError> {
+        let digest = key.digest;
+        let canonical = read_checked(self.files.as_ref(), &digest)?;
+        // The canonical bytes go as soon as the pooled model is there, and that goes when ONNX Runtime has its own copy.
+        let pooled =
+            pooled_model(canonical, key.pooling).map_err(|source| EmbedError::Pooling { digest, source })?;
+        let options = InferenceOptions { threads: self.threads.get(), varying_shapes: key.native_size };
+        InferenceSession::load(&pooled, options).map_err(|source| EmbedError::Inference { digest, source })
+    }
+}
+
+impl fmt::Debug for ModelSessions {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("ModelSessions")
+            .field("files", &self.files)
+            .field("threads", &self.threads)
+            .finish_non_exhaustive()
+    }
+}

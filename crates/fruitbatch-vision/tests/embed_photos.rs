@@ -1,0 +1,135 @@
+//! The way from photos to features: right numbers, the same bits in any company, failures in their rows.
+
+mod common;
+
+use std::collections::BTreeMap;
+
+use common::{Planes, TinyModels, bmp_photo, has_onnx_runtime, relative_error, tiny_models};
+use fruitbatch_testkit::tiny_models::TinyNet;
+use fruitbatch_vision::{
+    EmbedError, EmbedOptions, EmbedSpec, EmbeddedPhotos, ImageSize, ModelFileError, PhotoOutcome, Pooling,
+};
+
+const FLOAT32_TOLERANCE: f64 = 1e-6;
+const WIDTH: usize = 12;
+
+fn models(threads: usize) -> TinyModels {
+    tiny_models(&[("tiny", TinyNet::new(7, WIDTH)), ("other", TinyNet::new(8, 20))], threads)
+}
+
+fn spec(models: &TinyModels, change: impl FnOnce(&mut EmbedOptions)) -> EmbedSpec {
+    let mut options = EmbedOptions::new("tiny");
+    options.image_size = ImageSize::Square(32);
+    change(&mut options);
+    EmbedSpec::resolve(models.sessions.catalogue(), &options).unwrap()
+}
+
+fn embed(models: &TinyModels, spec: &EmbedSpec, photos: &[Vec<u8>]) -> EmbeddedPhotos {
+    models.sessions.embed_photos(spec, photos.iter().map(|photo| Some(photo.as_slice()))).unwrap()
+}
+
+#[test]
+fn features_are_those_of_the_networks_definition_for_every_pooling() {
+    if !has_onnx_runtime("features_are_those_of_the_networks_definition_for_every_pooling") {
+        return;
+    }
+    let models = models(1);
+    let photos: Vec<_> = (0..5).map(|seed| bmp_photo(32, 32, seed)).collect();
+    let expected = |seed| Planes::of_photo(32, 32, seed, 1.0).feature_map(&TinyNet::new(7, WIDTH));
+    for pooling in [Pooling::Max, Pooling::Avg, Pooling::Flatten] {
+        let spec = spec(&models, |options| options.pooling = pooling);
+        let embedded = embed(&models, &spec, &photos);
+        for (seed, found) in embedded.features.chunks_exact(spec.width as usize).enumerate() {
+            let expected = match pooling {
+                Pooling::Max => expected(seed).max_pooled(),
+                Pooling::Avg => expected(seed).mean_pooled(),
+                Pooling::Flatten => expected(seed).flattened(),
+            };
+            assert!(relative_error(found, &expected) < FLOAT32_TOLERANCE, "{pooling}");
+        }
+    }
+}
+
+#[test]
+fn a_photo_has_the_same_bits_in_any_company() {
+    if !has_onnx_runtime("a_photo_has_the_same_bits_in_any_company") {
+        return;
+    }
+    let photos: Vec<_> = (0..13).map(|seed| bmp_photo(40 + seed, 50, seed)).collect();
+    let mut with_failures = photos.clone();
+    for position in [0, 4, 5, 11] {
+        with_failures.insert(position, b"no photo".to_vec());
+    }
+    let mut all_bits: Vec<Vec<u32>> = Vec::new();
+    for threads in [1, 2] {
+        let models = models(threads);
+        for batch_size in [1, 3, 8] {
+            let spec = spec(&models, |options| options.batch_size = batch_size);
+            let good = embed(&models, &spec, &photos);
+            assert!(good.outcomes.iter().all(|outcome| *outcome == PhotoOutcome::Embedded));
+            all_bits.push(good.features.iter().map(|value| value.to_bits()).collect());
+            let mixed = embed(&models, &spec, &with_failures);
+            let survivors = mixed.outcomes.iter().zip(mixed.features.chunks_exact(WIDTH));
+            all_bits.push(
+                survivors
+                    .filter(|(outcome, _)| **outcome == PhotoOutcome::Embedded)
+                    .flat_map(|(_, features)| features.iter().map(|value| value.to_bits()))
+                    .collect(),
+            );
+        }
+    }
+    assert!(all_bits.windows(2).all(|pair| pair[0] == pair[1]));
+    assert_eq!(all_bits[0].len(), 13 * WIDTH);
+}
+
+#[test]
+fn photos_at_native_size_are_inferred_as_they_are_and_small_ones_refused() {
+    if !has_onnx_runtime("photos_at_native_size_are_inferred_as_they_are_and_small_ones_refused") {
+        return;
+    }
+    let models = models(1);
+    let spec = spec(&models, |options| options.image_size = ImageSize::Native);
+    let sizes = [(24, 16), (32, 40), (24, 16), (7, 90), (32, 40), (24, 16), (8, 8)];
+    let photos: Vec<_> =
+        sizes.iter().enumerate().map(|(seed, &(width, height))| bmp_photo(width, height, seed)).collect();
+    let embedded = embed(&models, &spec, &photos);
+    for (seed, (&(width, height), found)) in
+        sizes.iter().zip(embedded.features.chunks_exact(WIDTH)).enumerate()
+    {
+        if width < 8 {
+            assert!(
+                matches!(&embedded.outcomes[seed], PhotoOutcome::Failed(failure) if failure.reason == "too-small")
+            );
+            continue;
+        }
+        let expected =
+            Planes::of_photo(width, height, seed, 1.0).feature_map(&TinyNet::new(7, WIDTH)).max_pooled();
+        assert!(relative_error(found, &expected) < FLOAT32_TOLERANCE);
+    }
+    let snapshot = models.sessions.snapshot();
+    assert_eq!((snapshot.photos_embedded, snapshot.photos_done()), (6, 7));
+    assert_eq!(snapshot.failures, BTreeMap::from([("too-small", 1)]));
+    assert!(snapshot.inference_seconds > 0.0 && snapshot.decode_seconds > 0.0);
+}
+
+#[test]
+fn a_model_that_is_missing_or_damaged_is_the_jobs_fault() {
+    if !has_onnx_runtime("a_model_that_is_missing_or_damaged_is_the_jobs_fault") {
+        return;
+    }
+    let models = models(1);
+    let good = spec(&models, |_| {});
+    let wrong_width = EmbedSpec { width: 13, ..good.clone() };
+    let photo = bmp_photo(32, 32, 0);
+    let error = models.sessions.embed_photos(&wrong_width, [Some(photo.as_slice())]).unwrap_err();
+    assert!(matches!(error, EmbedError::Inference { .. }), "{error:?}");
+    let other_digest = models.sessions.catalogue().get("other").unwrap().digest;
+    let other_file = fruitbatch_vision::cache::model_path(models.cache.path(), &other_digest);
+    std::fs::write(&other_file, b"damaged").unwrap();
+    let damaged = EmbedSpec { digest: other_digest, ..good };
+    let error = models.sessions.load(&damaged).unwrap_err();
+    assert!(matches!(error, EmbedError::ModelFile(ModelFileError::Mismatch { .. })), "{error:?}");
+    std::fs::remove_file(&other_file).unwrap();
+    let error = models.sessions.load(&damaged).unwrap_err();
+    assert!(matches!(error, EmbedError::ModelFile(ModelFileError::Missing { .. })), "{error:?}");
+}
