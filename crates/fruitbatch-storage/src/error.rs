@@ -62,9 +62,10 @@ impl StorageError {
             ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
                 (StorageErrorKind::AccessDenied, "change its permissions, or name another folder")
             }
-            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-                (StorageErrorKind::DiskFull, "free some space and run the same command again: it goes on where it stopped")
-            }
+            ErrorKind::StorageFull | ErrorKind::QuotaExceeded => (
+                StorageErrorKind::DiskFull,
+                "free some space and run the same command again: it goes on where it stopped",
+            ),
             _ => (StorageErrorKind::Fault, ""),
         };
         Self::new(kind, action, place, error.to_string(), next_step)

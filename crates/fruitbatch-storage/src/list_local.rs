@@ -21,7 +21,8 @@ const ACTION: &str = "list";
 
 /// Lists a folder or a single file. Blocks.
 pub(crate) fn list(path: &Path, selection: Selection<'_>) -> Result<Listing, StorageError> {
-    let metadata = path.metadata().map_err(|error| StorageError::from_io(ACTION, path.display().to_string(), &error))?;
+    let metadata =
+        path.metadata().map_err(|error| StorageError::from_io(ACTION, path.display().to_string(), &error))?;
     if metadata.is_dir() {
         return list_folder(path, selection);
     }
@@ -57,8 +58,11 @@ fn list_folder(folder: &Path, selection: Selection<'_>) -> Result<Listing, Stora
         listing.add_output_folder("");
         return Ok(listing.finish(root));
     }
-    let mut entries =
-        WalkDir::new(folder).follow_links(true).min_depth(1).max_depth(if recursive { usize::MAX } else { 1 }).into_iter();
+    let mut entries = WalkDir::new(folder)
+        .follow_links(true)
+        .min_depth(1)
+        .max_depth(if recursive { usize::MAX } else { 1 })
+        .into_iter();
     while let Some(entry) = entries.next() {
         let entry = match entry {
             Ok(entry) => entry,
@@ -100,7 +104,11 @@ fn list_folder(folder: &Path, selection: Selection<'_>) -> Result<Listing, Stora
 
 /// An entry that can't be looked at: a link that leads nowhere or round in a circle, a file removed just now. Anything
 /// else, a folder that can't be read above all, ends the listing.
-fn add_unfollowable(listing: &mut ListingBuilder<'_>, folder: &Path, error: walkdir::Error) -> Result<(), StorageError> {
+fn add_unfollowable(
+    listing: &mut ListingBuilder<'_>,
+    folder: &Path,
+    error: walkdir::Error,
+) -> Result<(), StorageError> {
     let place = error.path().unwrap_or(folder).to_owned();
     let path = relative_path(folder, &place);
     if error.loop_ancestor().is_some() {

@@ -16,9 +16,20 @@ const ACTION: &str = "list";
 const HADOOP_FOLDER_MARKER: &str = "_$folder$";
 
 /// Whether there is any key in this folder, or the object itself.
-pub(crate) async fn exists(connection: &S3Connection, bucket: &str, prefix: &str) -> Result<bool, StorageError> {
+pub(crate) async fn exists(
+    connection: &S3Connection,
+    bucket: &str,
+    prefix: &str,
+) -> Result<bool, StorageError> {
     let place = format!("s3://{bucket}/{prefix}");
-    let page = request_page(connection, bucket, prefix, &PageRequest { max_keys: Some(1), ..PageRequest::default() }, &place).await?;
+    let page = request_page(
+        connection,
+        bucket,
+        prefix,
+        &PageRequest { max_keys: Some(1), ..PageRequest::default() },
+        &place,
+    )
+    .await?;
     Ok(!page.contents().is_empty() || head(connection, bucket, prefix, &place).await?.is_some())
 }
 
@@ -35,7 +46,8 @@ pub(crate) async fn list(
     let by_glob = selection.location_glob.is_some();
     let recursive = selection.options.recursive || by_glob;
     // Of a glob's first part, what stands before its first special character narrows what the server has to list.
-    let glob_head = selection.location_glob.as_ref().map(|glob| literal_head(glob.pattern())).unwrap_or_default();
+    let glob_head =
+        selection.location_glob.as_ref().map(|glob| literal_head(glob.pattern())).unwrap_or_default();
     let narrowed = !glob_head.is_empty();
     let listed_prefix = format!("{prefix}{glob_head}");
     let mut listing = ListingBuilder::new(root, selection);
@@ -175,7 +187,9 @@ async fn request_page(
     } else {
         request.send().await
     };
-    answer.map_err(|error| S3Failure::from_sdk(&error).into_storage_error(ACTION, place, connection.endpoint_url.as_deref()))
+    answer.map_err(|error| {
+        S3Failure::from_sdk(&error).into_storage_error(ACTION, place, connection.endpoint_url.as_deref())
+    })
 }
 
 fn add_object(
@@ -215,7 +229,9 @@ fn raw_key<'a>(key: &'a str, url_encoded: bool, place: &str) -> Result<Cow<'a, s
             StorageErrorKind::Invalid,
             ACTION,
             place,
-            format!("the server holds a key that isn't UTF-8 (`{key}`, percent-encoded), which S3 itself can't hold"),
+            format!(
+                "the server holds a key that isn't UTF-8 (`{key}`, percent-encoded), which S3 itself can't hold"
+            ),
             "rename that object, or exclude its folder",
         )),
     }
@@ -235,6 +251,7 @@ fn microseconds(instant: &aws_smithy_types::DateTime) -> i64 {
 }
 
 fn literal_head(pattern: &str) -> &str {
-    let end = pattern.bytes().position(|byte| is_glob_character(&byte) || byte == b'\\').unwrap_or(pattern.len());
+    let end =
+        pattern.bytes().position(|byte| is_glob_character(&byte) || byte == b'\\').unwrap_or(pattern.len());
     &pattern[..end]
 }

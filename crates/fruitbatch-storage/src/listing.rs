@@ -121,9 +121,8 @@ impl PathGlob {
 
     /// A pattern over the whole path even if it holds no `/`.
     pub(crate) fn over_whole_path(pattern: &str) -> Result<Self, PathGlobError> {
-        let glob = GlobBuilder::new(pattern).literal_separator(true).build().map_err(|error| PathGlobError {
-            pattern: pattern.to_owned(),
-            problem: error.kind().to_string(),
+        let glob = GlobBuilder::new(pattern).literal_separator(true).build().map_err(|error| {
+            PathGlobError { pattern: pattern.to_owned(), problem: error.kind().to_string() }
         })?;
         Ok(Self { matcher: glob.compile_matcher(), on_file_name: false })
     }
@@ -249,7 +248,9 @@ impl<'a> ListingBuilder<'a> {
     /// Whether nothing at all was shown, not even something to skip.
     pub(crate) fn is_empty(&self) -> bool {
         self.photos.is_empty()
-            && [&self.folder_markers, &self.dot_files, &self.not_files, &self.output_folders].iter().all(|set| set.is_empty())
+            && [&self.folder_markers, &self.dot_files, &self.not_files, &self.output_folders]
+                .iter()
+                .all(|set| set.is_empty())
     }
 
     pub(crate) fn finish(mut self, root: Location) -> Listing {
@@ -257,7 +258,9 @@ impl<'a> ListingBuilder<'a> {
             self.output_folders.remove(&excluded);
             let outside = |path: &str| !lies_in(path, &excluded);
             self.photos.retain(|photo| outside(&photo.path));
-            for skipped in [&mut self.folder_markers, &mut self.dot_files, &mut self.not_files, &mut self.output_folders] {
+            for skipped in
+                [&mut self.folder_markers, &mut self.dot_files, &mut self.not_files, &mut self.output_folders]
+            {
                 skipped.retain(|path| outside(path));
             }
         }
@@ -314,7 +317,8 @@ fn output_folder_of(path: &str) -> Option<&str> {
 
 /// Whether a path is `folder` or lies in it.
 fn lies_in(path: &str, folder: &str) -> bool {
-    folder.is_empty() || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    folder.is_empty()
+        || path.strip_prefix(folder).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
 }
 
 /// The folders that a path lies in, the root (empty) included, for a path other than the root.
@@ -328,10 +332,19 @@ mod tests {
     use super::*;
 
     fn photo(path: &str, modification_time: i64) -> ListedPhoto {
-        ListedPhoto { path: path.to_owned(), length: 1, modification_time, etag: format!("e{modification_time}") }
+        ListedPhoto {
+            path: path.to_owned(),
+            length: 1,
+            modification_time,
+            etag: format!("e{modification_time}"),
+        }
     }
 
-    fn list(options: &ListOptions, location_glob: Option<&str>, paths: &[&str]) -> (Vec<String>, SkippedCounts) {
+    fn list(
+        options: &ListOptions,
+        location_glob: Option<&str>,
+        paths: &[&str],
+    ) -> (Vec<String>, SkippedCounts) {
         let root: Location = "s3://b/photos/".parse().unwrap();
         let location_glob = location_glob.map(|glob| PathGlob::over_whole_path(glob).unwrap());
         let mut builder = ListingBuilder::new(&root, Selection { options, location_glob });
@@ -347,18 +360,26 @@ mod tests {
         let root: Location = "s3://b/".parse().unwrap();
         let options = ListOptions::default();
         let mut builder = ListingBuilder::new(&root, Selection { options: &options, location_glob: None });
-        for (path, time) in [("b", 1), ("a b", 1), ("Z", 1), ("ä", 1), ("b", 3), ("a/b", 1), ("b", 2), ("a/b", 1)] {
+        for (path, time) in
+            [("b", 1), ("a b", 1), ("Z", 1), ("ä", 1), ("b", 3), ("a/b", 1), ("b", 2), ("a/b", 1)]
+        {
             builder.add_file(photo(path, time));
         }
         let photos = builder.finish(root).photos;
-        assert_eq!(photos.iter().map(|photo| photo.path.as_str()).collect::<Vec<_>>(), ["Z", "a b", "a/b", "b", "ä"]);
+        assert_eq!(
+            photos.iter().map(|photo| photo.path.as_str()).collect::<Vec<_>>(),
+            ["Z", "a b", "a/b", "b", "ä"]
+        );
         assert_eq!(photos[3].modification_time, 3);
     }
 
     #[test]
     fn dot_files_and_dot_folders_are_left_out_and_counted_but_an_underscore_is_a_photo() {
-        let (paths, skipped) =
-            list(&ListOptions::default(), None, &[".DS_Store", "a/.git/x", "a/.git/y", "a/..b.jpg", "_DSC1234.JPG", "a/b.c/d."]);
+        let (paths, skipped) = list(
+            &ListOptions::default(),
+            None,
+            &[".DS_Store", "a/.git/x", "a/.git/y", "a/..b.jpg", "_DSC1234.JPG", "a/b.c/d."],
+        );
         assert_eq!(paths, ["_DSC1234.JPG", "a/b.c/d."]);
         assert_eq!(skipped.dot_files, 3);
     }
@@ -381,7 +402,10 @@ mod tests {
                 "_fruitbatch/logs/x.jpg",
             ],
         );
-        assert_eq!(paths, ["_fruitbatch/logs/x.jpg", "a.jpg", "deep/er/outing.jpg", "not_fruitbatch/log/x.jpg"]);
+        assert_eq!(
+            paths,
+            ["_fruitbatch/logs/x.jpg", "a.jpg", "deep/er/outing.jpg", "not_fruitbatch/log/x.jpg"]
+        );
         assert_eq!(skipped, SkippedCounts { output_folders: 2, ..SkippedCounts::default() });
     }
 
@@ -394,7 +418,8 @@ mod tests {
 
     #[test]
     fn the_runs_own_out_is_left_out_without_a_count() {
-        let options = ListOptions { exclude: Some("s3://b/photos/out/".parse().unwrap()), ..ListOptions::default() };
+        let options =
+            ListOptions { exclude: Some("s3://b/photos/out/".parse().unwrap()), ..ListOptions::default() };
         let (paths, skipped) =
             list(&options, None, &["out/_fruitbatch/log/1.json", "out/.x", "out/results.csv", "outing.jpg"]);
         assert_eq!(paths, ["outing.jpg"]);
@@ -404,7 +429,8 @@ mod tests {
     #[test]
     fn globs_match_names_or_paths_and_a_location_glob_may_name_folders() {
         let paths = ["a/1.jpg", "a/b/2.jpg", "a/b/3.png", "4.jpg"];
-        let with_glob = |glob: &str| ListOptions { glob: Some(glob.parse().unwrap()), ..ListOptions::default() };
+        let with_glob =
+            |glob: &str| ListOptions { glob: Some(glob.parse().unwrap()), ..ListOptions::default() };
         assert_eq!(list(&with_glob("*.jpg"), None, &paths).0, ["4.jpg", "a/1.jpg", "a/b/2.jpg"]);
         assert_eq!(list(&with_glob("a/*.jpg"), None, &paths).0, ["a/1.jpg"]);
         assert_eq!(list(&with_glob("a/**/*.{jpg,png}"), None, &paths).1.not_selected, 1);
@@ -419,7 +445,11 @@ mod tests {
     #[test]
     fn modification_times_are_strict_bounds() {
         let at = |micros| DateTime::from_timestamp_micros(micros);
-        let options = |before, after| ListOptions { modified_before: before, modified_after: after, ..ListOptions::default() };
+        let options = |before, after| ListOptions {
+            modified_before: before,
+            modified_after: after,
+            ..ListOptions::default()
+        };
         assert_eq!(list(&options(at(5), None), None, &["a"]).1.not_selected, 1);
         assert_eq!(list(&options(at(6), at(4)), None, &["a"]).0, ["a"]);
         assert_eq!(list(&options(None, at(5)), None, &["a"]).1.not_selected, 1);

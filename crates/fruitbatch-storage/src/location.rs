@@ -56,10 +56,14 @@ pub enum LocationError {
     #[error("a location is empty; name a folder, a file or `s3://BUCKET/PREFIX/`")]
     Empty,
     /// A URL with a user name or password.
-    #[error("a location holds a user name or a password; remove it and pass credentials by the environment or a profile")]
+    #[error(
+        "a location holds a user name or a password; remove it and pass credentials by the environment or a profile"
+    )]
     HoldsCredentials,
     /// A URL of a kind that can't be read.
-    #[error("locations that begin with `{scheme}://` can't be read; use a local path, `file://`, `s3://` or `s3a://`")]
+    #[error(
+        "locations that begin with `{scheme}://` can't be read; use a local path, `file://`, `s3://` or `s3a://`"
+    )]
     UnknownScheme {
         /// What stands before `://`.
         scheme: String,
@@ -182,7 +186,8 @@ impl Location {
     pub(crate) fn split_glob(&self) -> Option<(Self, String)> {
         match &self.place {
             Place::Local { path } => {
-                let is_pattern = |part: &Component<'_>| part.as_os_str().as_bytes().iter().any(is_glob_character);
+                let is_pattern =
+                    |part: &Component<'_>| part.as_os_str().as_bytes().iter().any(is_glob_character);
                 let fixed: PathBuf = path.components().take_while(|part| !is_pattern(part)).collect();
                 let pattern = path.strip_prefix(&fixed).ok()?;
                 let pattern = escape(pattern.as_os_str().as_bytes()).into_owned();
@@ -212,7 +217,9 @@ impl FromStr for Location {
     fn from_str(text: &str) -> Result<Self, LocationError> {
         match text.split_once("://") {
             // A path may hold `://` further on (`a b/c://d`), a scheme is letters, digits and `+ - .` alone.
-            Some((scheme, rest)) if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) => {
+            Some((scheme, rest))
+                if scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte)) =>
+            {
                 match scheme.to_ascii_lowercase().as_str() {
                     "s3" | "s3a" => parse_s3(rest),
                     "file" => parse_file_url(text),
@@ -253,9 +260,13 @@ fn parse_file_url(text: &str) -> Result<Location, LocationError> {
         return Err(LocationError::HoldsCredentials);
     }
     if url.query().is_some() || url.fragment().is_some() {
-        return Err(bad("`?` and `#` of a name are written `%3F` and `%23` in a URL; or pass the plain path"));
+        return Err(bad(
+            "`?` and `#` of a name are written `%3F` and `%23` in a URL; or pass the plain path",
+        ));
     }
-    let path = url.to_file_path().map_err(|()| bad("it names another host; write `file:///` and an absolute path"))?;
+    let path = url
+        .to_file_path()
+        .map_err(|()| bad("it names another host; write `file:///` and an absolute path"))?;
     Location::from_path(&path)
 }
 
@@ -374,7 +385,12 @@ mod tests {
         assert!(matches!("s3://".parse::<Location>().unwrap_err(), LocationError::BadBucket { .. }));
         assert!(matches!("file://host/x".parse::<Location>().unwrap_err(), LocationError::BadFileUrl { .. }));
         assert!(matches!("file:///x#y".parse::<Location>().unwrap_err(), LocationError::BadFileUrl { .. }));
-        for text in ["s3://AKIA:hunter2@bucket/p", "s3://AKIA:hunter2/p", "https://u:hunter2@host/", "file://u:hunter2@host/x"] {
+        for text in [
+            "s3://AKIA:hunter2@bucket/p",
+            "s3://AKIA:hunter2/p",
+            "https://u:hunter2@host/",
+            "file://u:hunter2@host/x",
+        ] {
             let error = text.parse::<Location>().unwrap_err();
             assert!(!format!("{error} {error:?}").contains("hunter2"), "{error:?}");
         }
@@ -410,7 +426,8 @@ mod tests {
 
     #[test]
     fn a_glob_splits_at_its_last_fixed_folder() {
-        let split = |text: &str| location(text).split_glob().map(|(root, pattern)| (root.to_string(), pattern));
+        let split =
+            |text: &str| location(text).split_glob().map(|(root, pattern)| (root.to_string(), pattern));
         let some = |root: &str, pattern: &str| Some((root.to_owned(), pattern.to_owned()));
         assert_eq!(split("s3://b/p/*/x.jpg"), some("s3://b/p", "*/x.jpg"));
         assert_eq!(split("s3://b/img_[0-9].jpg"), some("s3://b/", "img_[0-9].jpg"));

@@ -56,7 +56,9 @@ impl LocalOutput {
             let target = self.folder.join(path);
             match self.staged(content)?.persist_noclobber(&target) {
                 Ok(_) => synchronise_folder_of(&target).map(|()| PutOutcome::Created),
-                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(PutOutcome::AlreadyExists),
+                Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => {
+                    Ok(PutOutcome::AlreadyExists)
+                }
                 Err(error) => Err(error.error),
             }
         };
@@ -121,7 +123,11 @@ impl LocalOutput {
     fn staged(&self, content: &[u8]) -> io::Result<NamedTempFile> {
         let staging = self.folder.join(STAGING_FOLDER);
         let create = || {
-            tempfile::Builder::new().prefix("").suffix(".tmp").permissions(Permissions::from_mode(FILE_MODE)).tempfile_in(&staging)
+            tempfile::Builder::new()
+                .prefix("")
+                .suffix(".tmp")
+                .permissions(Permissions::from_mode(FILE_MODE))
+                .tempfile_in(&staging)
         };
         let mut file = match create() {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -151,7 +157,10 @@ impl LocalOutput {
 
 /// Whether there is simply no file of that name: nothing, or a folder, or a file where a folder should be.
 fn is_no_file(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory)
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory
+    )
 }
 
 /// Creates a folder and those above it, each of them durably.

@@ -1,5 +1,6 @@
 //! A prefix in S3, or a map in memory, for results.
 
+use std::fmt;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -12,7 +13,6 @@ use crate::output_store::{OutputFile, PutOutcome};
 use crate::s3_connection::CredentialsFailure;
 use crate::s3_failure::{S3Failure, S3FailureCause, find_in_chain};
 
-#[derive(Debug)]
 pub(crate) struct ObjectOutput {
     pub(crate) store: Arc<dyn ObjectStore>,
     /// Empty or ends in `/`.
@@ -20,6 +20,12 @@ pub(crate) struct ObjectOutput {
     /// The store's URI, ending in `/`.
     pub(crate) shown: String,
     pub(crate) endpoint_url: Option<String>,
+}
+
+impl fmt::Debug for ObjectOutput {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("ObjectOutput").field("uri", &self.shown).finish_non_exhaustive()
+    }
 }
 
 impl ObjectOutput {
@@ -40,7 +46,11 @@ impl ObjectOutput {
 
     pub(crate) async fn put(&self, path: &str, content: Bytes) -> Result<(), StorageError> {
         let key = self.key("write", path)?;
-        self.store.put(&key, content.into()).await.map(drop).map_err(|error| self.failed("write", path, &error))
+        self.store
+            .put(&key, content.into())
+            .await
+            .map(drop)
+            .map_err(|error| self.failed("write", path, &error))
     }
 
     pub(crate) async fn put_if_absent(&self, path: &str, content: Bytes) -> Result<PutOutcome, StorageError> {
@@ -132,7 +142,10 @@ fn failure_of(error: &object_store::Error) -> S3Failure {
     if connects {
         S3Failure { cause: S3FailureCause::Unreachable, problem: "the server can't be reached".to_owned() }
     } else {
-        S3Failure { cause: S3FailureCause::Passing, problem: "the request failed, also when it was repeated".to_owned() }
+        S3Failure {
+            cause: S3FailureCause::Passing,
+            problem: "the request failed, also when it was repeated".to_owned(),
+        }
     }
 }
 

@@ -73,7 +73,8 @@ impl OutputStore {
     /// Files in this process's memory, for tests and simulations.
     pub fn in_memory() -> Self {
         let store: Arc<dyn ObjectStore> = Arc::new(InMemory::new());
-        let output = ObjectOutput { store, prefix: String::new(), shown: "memory://".to_owned(), endpoint_url: None };
+        let output =
+            ObjectOutput { store, prefix: String::new(), shown: "memory://".to_owned(), endpoint_url: None };
         Self { backend: Backend::Objects(Arc::new(output)) }
     }
 
@@ -210,7 +211,8 @@ impl OutputStore {
 }
 
 fn check_path(action: &'static str, place: &str, path: &str) -> Result<(), StorageError> {
-    let is_name = |part: &str| !matches!(part, "" | "." | "..") && !part.bytes().any(|byte| byte.is_ascii_control());
+    let is_name =
+        |part: &str| !matches!(part, "" | "." | "..") && !part.bytes().any(|byte| byte.is_ascii_control());
     if path.split('/').all(is_name) { Ok(()) } else { Err(bad_path(action, place)) }
 }
 

@@ -66,7 +66,11 @@ impl ReadError {
     }
 
     pub(crate) fn too_large(place: impl Into<String>, length: u64, limit: u64) -> Self {
-        Self::new(ReadErrorKind::TooLarge, place, format!("it has {length} bytes, more than the limit of {limit}"))
+        Self::new(
+            ReadErrorKind::TooLarge,
+            place,
+            format!("it has {length} bytes, more than the limit of {limit}"),
+        )
     }
 
     /// What it means for the run.
@@ -116,13 +120,19 @@ impl PhotoReader {
     ///
     /// # Errors
     /// [`ReadError`]; sensible retries of what may pass have been made by then.
-    pub async fn read(&self, path: &str, expected_etag: Option<&str>, max_bytes: u64) -> Result<Bytes, ReadError> {
+    pub async fn read(
+        &self,
+        path: &str,
+        expected_etag: Option<&str>,
+        max_bytes: u64,
+    ) -> Result<Bytes, ReadError> {
         let expected_etag = expected_etag.filter(|etag| !etag.is_empty());
         match &self.source {
             Source::Local { folder } => {
                 let (folder, path) = (Arc::clone(folder), path.to_owned());
                 let expected_etag = expected_etag.map(str::to_owned);
-                in_background(move || read_local::read(&folder, &path, expected_etag.as_deref(), max_bytes)).await
+                in_background(move || read_local::read(&folder, &path, expected_etag.as_deref(), max_bytes))
+                    .await
             }
             Source::S3 { connection, bucket, prefix } => {
                 read_s3::read(connection, bucket, prefix, path, expected_etag, max_bytes).await

@@ -20,7 +20,11 @@ pub(crate) fn read(
 ) -> Result<Bytes, ReadError> {
     let Some(file_path) = local_file_below(folder, path) else {
         let place = format!("{}/{path}", folder.display());
-        return Err(ReadError::new(ReadErrorKind::Vanished, place, "this is no path below the folder that was listed"));
+        return Err(ReadError::new(
+            ReadErrorKind::Vanished,
+            place,
+            "this is no path below the folder that was listed",
+        ));
     };
     let place = file_path.display().to_string();
     let failed = |error: io::Error| {
@@ -32,7 +36,8 @@ pub(crate) fn read(
         };
         ReadError::new(kind, place.as_str(), problem)
     };
-    let changed = || ReadError::new(ReadErrorKind::Changed, place.as_str(), "it was overwritten after it was listed");
+    let changed =
+        || ReadError::new(ReadErrorKind::Changed, place.as_str(), "it was overwritten after it was listed");
 
     // Before opening: to open a pipe is to wait for its writer.
     if !file_path.metadata().map_err(failed)?.is_file() {

@@ -79,10 +79,14 @@ async fn read_once(
     if let Some(length) = announced.filter(|length| *length > max_bytes) {
         return Err(Attempt::Failed(ReadError::too_large(place, length, max_bytes)));
     }
-    let broke_off = |problem: String| Attempt::BodyBrokeOff(ReadError::new(ReadErrorKind::Fault, place, problem));
-    let mut content = BytesMut::with_capacity(announced.and_then(|length| usize::try_from(length).ok()).unwrap_or_default());
+    let broke_off =
+        |problem: String| Attempt::BodyBrokeOff(ReadError::new(ReadErrorKind::Fault, place, problem));
+    let mut content = BytesMut::with_capacity(
+        announced.and_then(|length| usize::try_from(length).ok()).unwrap_or_default(),
+    );
     while let Some(piece) = object.body.next().await {
-        let piece = piece.map_err(|_| broke_off(format!("the answer broke off after {} bytes", content.len())))?;
+        let piece =
+            piece.map_err(|_| broke_off(format!("the answer broke off after {} bytes", content.len())))?;
         let length = content.len() as u64 + piece.len() as u64;
         if length > max_bytes {
             return Err(Attempt::Failed(ReadError::too_large(place, length, max_bytes)));
@@ -107,6 +111,8 @@ fn kind_of(failure: &S3Failure) -> ReadErrorKind {
         Cause::NoSuchBucket | Cause::WrongRegion(_) | Cause::NoCredentials | Cause::BadCredentials => {
             ReadErrorKind::Unavailable
         }
-        Cause::ExpiredCredentials | Cause::Unreachable | Cause::Passing | Cause::Invalid => ReadErrorKind::Fault,
+        Cause::ExpiredCredentials | Cause::Unreachable | Cause::Passing | Cause::Invalid => {
+            ReadErrorKind::Fault
+        }
     }
 }

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use async_trait::async_trait;
+use aws_config::environment::EnvironmentVariableRegionProvider;
+use aws_config::meta::region::RegionProviderChain;
+use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
 use aws_sdk_s3::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
 use aws_sdk_s3::types::RequestPayer;
+use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
 use aws_smithy_http_client::tls::{self, rustls_provider::CryptoMode};
-use aws_smithy_http_client::Connector;
 use aws_smithy_runtime_api::client::http::{SharedHttpClient, SharedHttpConnector, http_client_fn};
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
@@ -28,6 +31,8 @@ use crate::s3_failure::S3Failure;
 
 /// S3's own default, and what servers other than AWS's expect.
 const DEFAULT_REGION: &str = "us-east-1";
+/// The environment's ways to name another server; the first is the one that counts if both are set.
+const ENDPOINT_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"];
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the first byte of an answer; a body that stalls later is ended by the client's stalled-stream protection.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
@@ -117,7 +122,8 @@ impl S3Connection {
 
     /// An object store over one bucket. `place` is what an error names.
     pub(crate) async fn object_store(&self, bucket: &str, place: &str) -> Result<AmazonS3, StorageError> {
-        let invalid = |problem: String| StorageError::new(StorageErrorKind::Invalid, "open", place, problem, "");
+        let invalid =
+            |problem: String| StorageError::new(StorageErrorKind::Invalid, "open", place, problem, "");
         if let Some(credentials) = &self.credentials {
             // Missing credentials are told now and plainly, not by the first write.
             credentials
@@ -174,11 +180,27 @@ async fn load_sdk_config(
     options: &StorageOptions,
     given_credentials: Option<SharedCredentialsProvider>,
 ) -> SdkConfig {
-    let mut loader = aws_config::defaults(BehaviorVersion::latest())
-        .http_client(http_client())
-        .timeout_config(TimeoutConfig::builder().connect_timeout(CONNECT_TIMEOUT).read_timeout(FIRST_BYTE_TIMEOUT).build());
+    let mut loader =
+        aws_config::defaults(BehaviorVersion::latest()).http_client(http_client()).timeout_config(
+            TimeoutConfig::builder()
+                .connect_timeout(CONNECT_TIMEOUT)
+                .read_timeout(FIRST_BYTE_TIMEOUT)
+                .build(),
+        );
     if let Some(region) = &options.region {
         loader = loader.region(Region::new(region.clone()));
+    } else if options.endpoint_url.is_some()
+        || ENDPOINT_VARIABLES.iter().any(|name| std::env::var_os(name).is_some())
+    {
+        // Another server than AWS's: nobody should wait for the instance service of EC2, the last place to ask.
+        let profile = options
+            .profile
+            .iter()
+            .fold(ProfileFileRegionProvider::builder(), |builder, profile| builder.profile_name(profile));
+        let regions = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
+            .or_else(profile.build())
+            .or_else(Region::new(DEFAULT_REGION));
+        loader = loader.region(regions);
     }
     if let Some(profile) = &options.profile {
         loader = loader.profile_name(profile);
@@ -198,9 +220,8 @@ async fn load_sdk_config(
 /// root certificates and the usual proxy variables.
 fn http_client() -> SharedHttpClient {
     http_client_fn(|settings, components| {
-        let mut connector = Connector::builder()
-            .connector_settings(settings.clone())
-            .proxy_config(ProxyConfig::from_env());
+        let mut connector =
+            Connector::builder().connector_settings(settings.clone()).proxy_config(ProxyConfig::from_env());
         connector.set_sleep_impl(components.sleep_impl());
         SharedHttpConnector::new(connector.tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build())
     })
@@ -210,7 +231,12 @@ fn http_client() -> SharedHttpClient {
 /// profile's settings, as the AWS client resolves them.
 fn configured_endpoint(options: &StorageOptions, sdk_config: &SdkConfig) -> Option<String> {
     let for_s3 = || {
-        let key = ServiceConfigKey::builder().service_id("S3").env("AWS_ENDPOINT_URL").profile("endpoint_url").build().ok()?;
+        let key = ServiceConfigKey::builder()
+            .service_id("S3")
+            .env("AWS_ENDPOINT_URL")
+            .profile("endpoint_url")
+            .build()
+            .ok()?;
         sdk_config.service_config()?.load_config(key)
     };
     options.endpoint_url.clone().or_else(for_s3).or_else(|| sdk_config.endpoint_url().map(str::to_owned))
@@ -218,8 +244,12 @@ fn configured_endpoint(options: &StorageOptions, sdk_config: &SdkConfig) -> Opti
 
 fn check_endpoint(endpoint_url: &str) -> Result<(), StorageError> {
     let problem = match url::Url::parse(endpoint_url) {
-        Ok(url) if !url.username().is_empty() || url.password().is_some() => "it holds a user name or a password",
-        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() => return Ok(()),
+        Ok(url) if !url.username().is_empty() || url.password().is_some() => {
+            "it holds a user name or a password"
+        }
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() && url.query().is_none() => {
+            return Ok(());
+        }
         _ => "it is no URL of a server",
     };
     // The URL itself stays out of the message: it may hold a secret.
@@ -291,8 +321,9 @@ impl CredentialProvider for RenewedCredentials {
     type Credential = AwsCredential;
 
     async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        self.current()
-            .await
-            .map_err(|failure| object_store::Error::Generic { store: "S3", source: Box::new(CredentialsFailure(failure)) })
+        self.current().await.map_err(|failure| object_store::Error::Generic {
+            store: "S3",
+            source: Box::new(CredentialsFailure(failure)),
+        })
     }
 }

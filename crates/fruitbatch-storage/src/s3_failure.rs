@@ -67,8 +67,11 @@ impl S3Failure {
             }
             SdkError::TimeoutError(_) => Self::new(S3FailureCause::Passing, "no answer in time"),
             SdkError::DispatchFailure(failure) => {
-                let problem = failure.as_connector_error().map_or_else(|| "the request failed".to_owned(), |error| innermost(error));
-                let cause = if failure.is_timeout() { S3FailureCause::Passing } else { S3FailureCause::Unreachable };
+                let problem = failure
+                    .as_connector_error()
+                    .map_or_else(|| "the request failed".to_owned(), |error| innermost(error));
+                let cause =
+                    if failure.is_timeout() { S3FailureCause::Passing } else { S3FailureCause::Unreachable };
                 Self::new(cause, problem)
             }
             error => Self::new(S3FailureCause::Invalid, innermost(error)),
@@ -80,34 +83,67 @@ impl S3Failure {
             CredentialsError::ProviderTimedOut(_) => {
                 Self::new(S3FailureCause::Passing, "the source of AWS credentials gave no answer in time")
             }
-            CredentialsError::CredentialsNotLoaded(_) => Self::new(S3FailureCause::NoCredentials, "no AWS credentials found"),
-            // What a source reports may hold its output, so only its kind is told.
-            CredentialsError::InvalidConfiguration(_) => {
-                Self::new(S3FailureCause::NoCredentials, "the configuration of AWS credentials (profile or environment) is not valid")
+            CredentialsError::CredentialsNotLoaded(_) => {
+                Self::new(S3FailureCause::NoCredentials, "no AWS credentials found")
             }
+            // What a source reports may hold its output, so only its kind is told.
+            CredentialsError::InvalidConfiguration(_) => Self::new(
+                S3FailureCause::NoCredentials,
+                "the configuration of AWS credentials (profile or environment) is not valid",
+            ),
             _ => Self::new(S3FailureCause::ExpiredCredentials, "the source of AWS credentials failed"),
         }
     }
 
     /// The answer of a server. Codes: <https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html>.
-    pub(crate) fn from_answer(status: u16, code: Option<&str>, message: Option<&str>, bucket_region: Option<&str>) -> Self {
+    pub(crate) fn from_answer(
+        status: u16,
+        code: Option<&str>,
+        message: Option<&str>,
+        bucket_region: Option<&str>,
+    ) -> Self {
         use S3FailureCause as Cause;
         let cause = match (code.unwrap_or_default(), status) {
             ("NoSuchKey" | "NotFound", _) => Cause::NoSuchKey,
             ("NoSuchBucket", _) => Cause::NoSuchBucket,
             ("InvalidObjectState", _) => Cause::Archived,
             ("PreconditionFailed" | "ConditionalRequestConflict", _) | (_, 412) => Cause::PreconditionFailed,
-            ("PermanentRedirect" | "TemporaryRedirect" | "AuthorizationHeaderMalformed" | "IllegalLocationConstraintException", _)
+            (
+                "PermanentRedirect"
+                | "TemporaryRedirect"
+                | "AuthorizationHeaderMalformed"
+                | "IllegalLocationConstraintException",
+                _,
+            )
             | (_, 301 | 302 | 307 | 308) => Cause::WrongRegion(bucket_region.map(str::to_owned)),
-            ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken" | "InvalidSecurity" | "NotSignedUp", _) => {
-                Cause::BadCredentials
-            }
-            ("ExpiredToken" | "ExpiredTokenException" | "TokenRefreshRequired" | "RequestExpired" | "RequestTimeTooSkewed", _) => {
-                Cause::ExpiredCredentials
-            }
+            (
+                "InvalidAccessKeyId"
+                | "SignatureDoesNotMatch"
+                | "InvalidToken"
+                | "InvalidSecurity"
+                | "NotSignedUp",
+                _,
+            ) => Cause::BadCredentials,
+            (
+                "ExpiredToken"
+                | "ExpiredTokenException"
+                | "TokenRefreshRequired"
+                | "RequestExpired"
+                | "RequestTimeTooSkewed",
+                _,
+            ) => Cause::ExpiredCredentials,
             // The key that encrypts an object may be another's, disabled or deleted.
             (code, _) if code.starts_with("KMS.") => Cause::AccessDenied,
-            ("SlowDown" | "RequestTimeout" | "Throttling" | "ThrottlingException" | "RequestLimitExceeded" | "BadDigest" | "IncompleteBody", _)
+            (
+                "SlowDown"
+                | "RequestTimeout"
+                | "Throttling"
+                | "ThrottlingException"
+                | "RequestLimitExceeded"
+                | "BadDigest"
+                | "IncompleteBody",
+                _,
+            )
             | (_, 408 | 429 | 500..) => Cause::Passing,
             (_, 401 | 403) => Cause::AccessDenied,
             // A missing page of some proxy says nothing of the object.
@@ -115,7 +151,9 @@ impl S3Failure {
             _ => Cause::Invalid,
         };
         let problem = match (code, message) {
-            (Some(code), Some(message)) => format!("{} ({code})", message.trim().trim_end_matches('.').replace('\n', " ")),
+            (Some(code), Some(message)) => {
+                format!("{} ({code})", message.trim().trim_end_matches('.').replace('\n', " "))
+            }
             (Some(text), None) | (None, Some(text)) => text.to_owned(),
             (None, None) => format!("status {status}"),
         };
@@ -127,7 +165,12 @@ impl S3Failure {
     }
 
     /// As the failure of a whole listing or of a write. `endpoint` is the server's address, if it isn't AWS itself.
-    pub(crate) fn into_storage_error(self, action: &'static str, place: &str, endpoint: Option<&str>) -> StorageError {
+    pub(crate) fn into_storage_error(
+        self,
+        action: &'static str,
+        place: &str,
+        endpoint: Option<&str>,
+    ) -> StorageError {
         use S3FailureCause as Cause;
         let (kind, next_step) = match &self.cause {
             Cause::NoSuchKey => (StorageErrorKind::NotFound, "check the name".to_owned()),
@@ -186,7 +229,9 @@ fn innermost(error: &(dyn Error + 'static)) -> String {
     error_and_sources(error).last().unwrap_or(error).to_string()
 }
 
-fn error_and_sources<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
+fn error_and_sources<'a>(
+    error: &'a (dyn Error + 'static),
+) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
     let mut next = Some(error);
     std::iter::from_fn(move || {
         let error = next?;
@@ -200,7 +245,8 @@ mod tests {
     use super::*;
 
     fn cause(status: u16, code: &str) -> S3FailureCause {
-        S3Failure::from_answer(status, Some(code).filter(|code| !code.is_empty()), None, Some("eu-west-1")).cause
+        S3Failure::from_answer(status, Some(code).filter(|code| !code.is_empty()), None, Some("eu-west-1"))
+            .cause
     }
 
     #[test]
@@ -235,7 +281,12 @@ mod tests {
 
     #[test]
     fn the_wrong_region_is_told_with_the_right_one() {
-        let failure = S3Failure::from_answer(301, Some("PermanentRedirect"), Some("Use another endpoint."), Some("eu-west-1"));
+        let failure = S3Failure::from_answer(
+            301,
+            Some("PermanentRedirect"),
+            Some("Use another endpoint."),
+            Some("eu-west-1"),
+        );
         let error = failure.into_storage_error("list", "s3://b/p", None);
         assert_eq!(error.kind(), StorageErrorKind::WrongRegion);
         assert_eq!(

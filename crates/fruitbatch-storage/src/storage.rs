@@ -1,6 +1,7 @@
 //! The handle that opens locations: one S3 client per process and set of options.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use aws_credential_types::Credentials;
@@ -25,12 +26,18 @@ pub struct Storage {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
     options: StorageOptions,
-    /// In place of the chain. Their `Debug` form shows no secret.
+    /// In place of the chain.
     given_credentials: Option<SharedCredentialsProvider>,
     connection: OnceCell<Arc<S3Connection>>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Credentials left out: their own `Debug` form shows the access key.
+        formatter.debug_struct("Shared").field("options", &self.options).finish_non_exhaustive()
+    }
 }
 
 /// All that were made in this process, so that each task of an executor finds the client of those before it.
@@ -77,6 +84,10 @@ impl Storage {
     /// Lists a folder, one file, or what matches a glob in the location itself. A name that exists as it stands is taken
     /// as it stands, even if it holds `*`, `?`, `[` or `{`.
     ///
+    /// On disk, links are followed, to files and to folders. One that leads back to a folder above itself is left out
+    /// and counted; one that leads nowhere is listed, so that it is reported when it is read. In S3, a name with keys
+    /// below it is a folder, even if there is an object of this name too.
+    ///
     /// # Errors
     /// There is no such place, it may not be read (which folder, is said), or S3 can't be reached. There is no partial
     /// listing.
@@ -89,7 +100,10 @@ impl Storage {
                     match glob {
                         Some((root, location_glob)) => {
                             let folder = root.local_path().unwrap_or(&path);
-                            list_local::list(folder, Selection { options: &options, location_glob: Some(location_glob) })
+                            list_local::list(
+                                folder,
+                                Selection { options: &options, location_glob: Some(location_glob) },
+                            )
                         }
                         None => list_local::list(&path, Selection { options: &options, location_glob: None }),
                     }
@@ -103,9 +117,16 @@ impl Storage {
                 let glob = if taken_literally { None } else { glob_in(location)? };
                 match glob {
                     Some((root, location_glob)) => {
-                        list_s3::list(&connection, &root, Selection { options, location_glob: Some(location_glob) }).await
+                        list_s3::list(
+                            &connection,
+                            &root,
+                            Selection { options, location_glob: Some(location_glob) },
+                        )
+                        .await
                     }
-                    None => list_s3::list(&connection, location, Selection { options, location_glob: None }).await,
+                    None => {
+                        list_s3::list(&connection, location, Selection { options, location_glob: None }).await
+                    }
                 }
             }
         }
@@ -118,7 +139,9 @@ impl Storage {
     pub async fn reader(&self, root: &Location) -> Result<PhotoReader, StorageError> {
         Ok(match root.place() {
             Place::Local { path } => PhotoReader::local(path.clone()),
-            Place::S3 { bucket, prefix } => PhotoReader::s3(self.connection().await?, bucket.clone(), prefix.clone()),
+            Place::S3 { bucket, prefix } => {
+                PhotoReader::s3(self.connection().await?, bucket.clone(), prefix.clone())
+            }
         })
     }
 
@@ -143,9 +166,13 @@ fn glob_in(location: &Location) -> Result<Option<(Location, PathGlob)>, StorageE
         .split_glob()
         .map(|(root, pattern)| match PathGlob::over_whole_path(&pattern) {
             Ok(glob) => Ok((root, glob)),
-            Err(error) => {
-                Err(StorageError::new(StorageErrorKind::Invalid, "list", location.shown(), error.to_string(), ""))
-            }
+            Err(error) => Err(StorageError::new(
+                StorageErrorKind::Invalid,
+                "list",
+                location.shown(),
+                error.to_string(),
+                "",
+            )),
         })
         .transpose()
 }

@@ -72,14 +72,15 @@ impl S3Server {
     #[must_use]
     pub fn start() -> Self {
         let store = Store::default();
+        // Bound here, where a test may or may not be inside a runtime of its own; served on the thread below.
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0))
+            .expect("a free port on 127.0.0.1 for the S3 server of this test");
+        listener.set_nonblocking(true).expect("a socket just made can be switched");
+        let address = listener.local_addr().expect("a bound listener has an address");
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
             .expect("a runtime for the S3 server of this test");
-        let listener = runtime
-            .block_on(TcpListener::bind(("127.0.0.1", 0)))
-            .expect("a free port on 127.0.0.1 for the S3 server of this test");
-        let address = listener.local_addr().expect("a bound listener has an address");
         let (stop, stopped) = oneshot::channel();
         let service = {
             let mut builder = S3ServiceBuilder::new(store.clone());
@@ -202,11 +203,18 @@ pub struct RecordedRequest {
     pub key: Option<String>,
     /// Whether the request was signed.
     pub signed: bool,
+    /// The region that the signature is for.
+    pub region: Option<String>,
     /// Whether the request says that the requester pays.
     pub requester_pays: bool,
 }
 
-async fn serve(listener: TcpListener, service: s3s::service::S3Service, mut stopped: oneshot::Receiver<()>) {
+async fn serve(
+    listener: std::net::TcpListener,
+    service: s3s::service::S3Service,
+    mut stopped: oneshot::Receiver<()>,
+) {
+    let listener = TcpListener::from_std(listener).expect("a listener that does not block, inside a runtime");
     let connections = ConnectionBuilder::new(TokioExecutor::new());
     loop {
         tokio::select! {
@@ -296,6 +304,12 @@ impl S3Access for Store {
             S3Path::Object { bucket, key } => (Some(bucket.to_string()), Some(key.to_string())),
         };
         let signed = context.credentials().is_some();
+        // `AWS4-HMAC-SHA256 Credential=KEY/DATE/REGION/s3/aws4_request, ...`
+        let region = context
+            .headers()
+            .get("authorization")
+            .and_then(|authorization| authorization.to_str().ok()?.split('/').nth(2))
+            .map(str::to_owned);
         let requester_pays = context
             .headers()
             .get("x-amz-request-payer")
@@ -306,7 +320,7 @@ impl S3Access for Store {
         if !signed && !(public && reads) {
             return Err(s3_error!(AccessDenied, "Access Denied"));
         }
-        state.requests.push(RecordedRequest { operation, bucket, key, signed, requester_pays });
+        state.requests.push(RecordedRequest { operation, bucket, key, signed, region, requester_pays });
         Ok(())
     }
 }
