@@ -3,7 +3,7 @@
 use faer::diag::Diag;
 use faer::dyn_stack::{MemBuffer, MemStack};
 use faer::linalg::evd::{ComputeEigenvectors, self_adjoint_evd, self_adjoint_evd_scratch};
-use faer::{Mat, Par};
+use faer::{Mat, Par, Spec};
 use ndarray::{Array1, Array2};
 
 use crate::LearnError;
@@ -28,7 +28,7 @@ impl Spectrum {
         let mut values = Diag::<f64>::zeros(size);
         let mut eigenvectors = Mat::<f64>::zeros(size, size);
         let scratch =
-            self_adjoint_evd_scratch::<f64>(size, ComputeEigenvectors::Yes, Par::Seq, Default::default());
+            self_adjoint_evd_scratch::<f64>(size, ComputeEigenvectors::Yes, Par::Seq, Spec::default());
         let mut memory = MemBuffer::new(scratch);
         self_adjoint_evd(
             as_faer(lower.view()),
@@ -36,7 +36,7 @@ impl Spectrum {
             Some(eigenvectors.as_mut()),
             Par::Seq,
             MemStack::new(&mut memory),
-            Default::default(),
+            Spec::default(),
         )
         .map_err(|_| LearnError::EigenvaluesNotFound { size })?;
         let rising = values.column_vector();

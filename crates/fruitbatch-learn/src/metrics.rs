@@ -291,6 +291,9 @@ pub(crate) fn mean_silhouettes(
                 distances.clear();
                 distances.resize(others.len(), 0.0);
                 for (&coordinate, other_coordinates) in points.row(row).iter().zip(other_columns.rows()) {
+                    // As a slice, which the compiler turns into vector instructions.
+                    let other_coordinates =
+                        other_coordinates.to_slice().expect("rows of a standard layout are contiguous");
                     for (distance, other) in distances.iter_mut().zip(other_coordinates) {
                         *distance += (coordinate - other) * (coordinate - other);
                     }

@@ -338,6 +338,7 @@ const LABEL_CENTRES: &str = "label_centres.npy";
 
 impl LearnModel {
     /// The model as files: name and content, the manifest last. Equal models give equal bytes.
+    #[allow(clippy::missing_panics_doc, reason = "it can't")]
     pub fn to_files(&self) -> Vec<(String, Vec<u8>)> {
         let mut arrays: Vec<(&str, ArrayViewD<'_, f64>)> = vec![
             (SCALER_MEAN, self.scaler().mean.view().into_dyn()),
@@ -425,9 +426,10 @@ impl LearnModel {
             inertia: manifest.inertia,
             n_iter: manifest.n_iter,
         };
-        let label_centres = match manifest.files.contains_key(LABEL_CENTRES) {
-            true => Some(of_dimension(LABEL_CENTRES, array(LABEL_CENTRES)?)?),
-            false => None,
+        let label_centres = if manifest.files.contains_key(LABEL_CENTRES) {
+            Some(of_dimension(LABEL_CENTRES, array(LABEL_CENTRES)?)?)
+        } else {
+            None
         };
         let model = Self {
             projection: Projection { scaler, pca, normalize: manifest.spec.normalize },

@@ -1,7 +1,7 @@
 //! Count, mean and centred products of rows, in f64: all that the scaler and the covariance way of PCA need to know of the data.
 //!
 //! A block of rows is reduced in two passes (its mean, then products of the differences from it), and blocks are merged by
-//! the pairwise formula of Chan, Golub and LeVeque ("Algorithms for computing the sample variance: analysis and
+//! the pairwise formula of Chan, Golub and `LeVeque` ("Algorithms for computing the sample variance: analysis and
 //! recommendations", 1983). Nothing is ever subtracted that is much larger than the result, so columns with a large mean and
 //! a small spread keep their digits; a column that is constant in f32 has a variance of exactly 0.
 //!
@@ -177,7 +177,7 @@ impl MergeWeights {
     fn new(count: u64, later_count: u64) -> Option<Self> {
         let (count, later_count) = (count as f64, later_count as f64);
         let share = later_count / (count + later_count);
-        (count > 0.0 && later_count > 0.0).then(|| Self { mean: share, products: count * share })
+        (count > 0.0 && later_count > 0.0).then_some(Self { mean: share, products: count * share })
     }
 }
 
@@ -307,6 +307,6 @@ mod tests {
         let rows = concatenate![Axis(1), constant, constant.mapv(|_| 1.0_f32 / 3.0)];
         let columns = ColumnMoments::of_rows(&SelectedRows::all(rows.view()), NonZeroUsize::MIN);
         assert_eq!(columns.variance(0).to_vec(), [0.0, 0.0]);
-        assert_eq!(columns.mean()[0], f64::from(0.1_f32));
+        assert_eq!(columns.mean()[0].to_bits(), f64::from(0.1_f32).to_bits());
     }
 }

@@ -1,5 +1,7 @@
 //! Against what scikit-learn makes of the reference features: VGG16 features of 928 photos of fruit, 4 labels.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::num::NonZeroUsize;

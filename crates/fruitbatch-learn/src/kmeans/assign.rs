@@ -102,7 +102,7 @@ pub(super) fn squared_distances_into(
     general_mat_mul(-2.0, &rows, &points.t(), 0.0, &mut distances);
     for (mut row, &squared_norm) in distances.rows_mut().into_iter().zip(squared_norms) {
         row.zip_mut_with(&point_norms, |distance, &point_norm| {
-            *distance = (*distance + squared_norm + point_norm).max(0.0)
+            *distance = (*distance + squared_norm + point_norm).max(0.0);
         });
     }
 }

@@ -36,6 +36,10 @@ impl Merge for Potentials {
     }
 }
 
+/// One block of rows with their squared norms, their squared distances from the nearest centre, and room for those from the
+/// candidates.
+type Block<'a> = (((ArrayView2<'a, f64>, &'a [f64]), &'a [f64]), ArrayViewMut2<'a, f64>);
+
 /// Arthur and Vassilvitskii's k-means++ in its greedy form: at each step, of several rows drawn with probability
 /// proportional to the squared distance from the nearest centre, the one that lowers the sum of these most.
 fn greedy_k_means_plus_plus(
@@ -61,7 +65,6 @@ fn greedy_k_means_plus_plus(
             .zip(nearest.chunks(ROWS_PER_BLOCK))
             .zip(distances.axis_chunks_iter_mut(Axis(0), ROWS_PER_BLOCK))
             .collect();
-        type Block<'a> = (((ArrayView2<'a, f64>, &'a [f64]), &'a [f64]), ArrayViewMut2<'a, f64>);
         let potentials =
             reduce_blocks(threads, blocks, |_, (((rows, norms), nearest), mut distances): Block<'_>| {
                 squared_distances_into(rows, norms, &points, distances.view_mut());

@@ -177,7 +177,7 @@ mod tests {
     use super::*;
     use crate::moments::ColumnMoments;
 
-    /// Runs of scikit-learn from given centres; tests/scikit_learn_figures.py made them. The third one starts with two
+    /// Runs of scikit-learn from given centres; `tests/scikit_learn_figures.py` made them. The third one starts with two
     /// centres that no row is near to.
     #[derive(Deserialize)]
     struct Figures {
@@ -223,6 +223,6 @@ mod tests {
         let rows = Array2::from_elem((5, 2), 3.0);
         let run = run(&rows, rows.slice(ndarray::s![..3, ..]).to_owned(), 300, 0.0, NonZeroUsize::MIN);
         assert_eq!((run.inertia, run.n_iter), (0.0, 1));
-        assert!(run.centres.iter().all(|&coordinate| coordinate == 3.0));
+        assert_eq!(run.centres, Array2::from_elem((3, 2), 3.0));
     }
 }

@@ -7,7 +7,7 @@
 //! - A cluster that loses all rows gets the row farthest from its centre.
 //! - Numbers: cluster 0 is the largest, then by falling size; of equal sizes the one whose first row comes first.
 //!
-//! The random numbers are those of Xoshiro256Plus, one stretch of its sequence for each run, and sums go over fixed blocks, so
+//! The random numbers are those of `Xoshiro256Plus`, one stretch of its sequence for each run, and sums go over fixed blocks, so
 //! one seed gives the same bits on any number of threads.
 //!
 //! `linfa_clustering::KMeans` stops on the shift alone, leaves empty clusters where they are, and draws a single candidate

@@ -11,6 +11,9 @@ use linfa::DatasetBase;
 use linfa::traits::{Fit, Predict, Transformer};
 use ndarray::{Array2, Axis, array, s};
 
+/// Puts one value of a spec out of its range.
+type SpecChange = fn(&mut LearnSpec);
+
 fn threads(count: usize) -> NonZeroUsize {
     NonZeroUsize::new(count).unwrap()
 }
@@ -276,8 +279,7 @@ fn what_can_not_be_fitted_is_refused_in_words() {
     share.pca.n_components = Components::VarianceShare(0.9);
     assert_eq!(refusal(&Array2::ones((4, 3)), &share), LearnError::NoVariance);
 
-    type Change = fn(&mut LearnSpec);
-    let out_of_range: [(&str, Change); 7] = [
+    let out_of_range: [(&str, SpecChange); 7] = [
         ("ddof", |spec| spec.scaler.ddof = 2),
         ("n_components", |spec| spec.pca.n_components = Components::Count(0)),
         ("n_components", |spec| spec.pca.n_components = Components::VarianceShare(1.0)),

@@ -1,4 +1,4 @@
-//! What several test files share: the features that tests/formula_features.py makes too.
+//! What several test files share: the features that `tests/formula_features.py` makes too.
 
 use ndarray::Array2;
 

@@ -1,5 +1,8 @@
 //! What the crate promises, tested from outside: by itself and against scikit-learn, Spark ML and linfa.
 
+#![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
+#![allow(clippy::float_cmp, reason = "results are promised to the bit")]
+
 mod chain;
 mod common;
 mod linfa_algorithms;

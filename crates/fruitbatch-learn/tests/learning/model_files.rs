@@ -139,7 +139,7 @@ fn arrays_that_are_consistent_with_wrong_digests_and_shapes_are_refused() {
     };
     assert!(matches!(refused(huge), ModelError::Array { .. }));
     let one_dimension = |manifest: &mut serde_json::Value| {
-        manifest["files"]["kmeans_centres.npy"]["shape"] = serde_json::json!([12])
+        manifest["files"]["kmeans_centres.npy"]["shape"] = serde_json::json!([12]);
     };
     assert!(matches!(refused(one_dimension), ModelError::Array { .. }));
 

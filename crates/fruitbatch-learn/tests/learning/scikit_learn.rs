@@ -1,4 +1,4 @@
-//! Against scikit-learn: tests/scikit_learn_figures.py made the figures.
+//! Against scikit-learn: `tests/scikit_learn_figures.py` made the figures.
 
 use std::num::NonZeroUsize;
 

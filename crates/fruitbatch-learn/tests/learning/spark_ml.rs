@@ -1,4 +1,4 @@
-//! The preset `spark-ml` against Spark ML: tests/spark_ml_figures.py made the figures.
+//! The preset `spark-ml` against Spark ML: `tests/spark_ml_figures.py` made the figures.
 
 use std::num::NonZeroUsize;
 
