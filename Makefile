@@ -1,0 +1,33 @@
+# `make` lists what can be made. The work is done by scripts/, which also run by themselves.
+# Builds go to ./target if it exists, else to the cache folder, unless CARGO_TARGET_DIR names another.
+
+.DEFAULT_GOAL := help
+.PHONY: help setup build demo test verify lint dist clean
+
+help: ## List these targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Check this machine and fetch ONNX Runtime into the cache folder
+	@scripts/check-machine.sh
+	@scripts/fetch-onnxruntime.sh
+
+build: ## Build everything
+	@scripts/build.sh
+
+demo: ## Set up, build, and run the whole chain with VGG16 on drawn photos (results in demo/out)
+	@scripts/demo.sh
+
+test: ## Set up and run all tests
+	@scripts/test.sh
+
+verify: ## Hold the promised figures against the reference, with the real model and photos
+	@scripts/verify.sh
+
+lint: ## Check formatting, clippy and rustdoc
+	@scripts/lint.sh
+
+dist: ## Make a tarball in dist/ that runs on any Linux with glibc 2.28 or newer
+	@scripts/dist.sh
+
+clean: ## Remove demo/, dist/ and target/ (the cache folder stays)
+	rm -rf demo dist target

@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# Formatting, clippy, rustdoc and (where it is installed) shellcheck; warnings are errors.
+source "$(dirname "$0")/common.sh"
+
+cd "$root"
+cargo fmt --all --check
+if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh .ci/run; fi
+cargo clippy --release --locked --workspace --all-targets -- -D warnings
+RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps
