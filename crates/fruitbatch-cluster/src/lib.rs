@@ -1,1 +1,65 @@
-//! Ballista: sessions, codecs and the in-process cluster
+//! Ballista as fruitbatch uses it: sessions, codecs, and a whole cluster inside one process.
+//!
+//! # One way of running
+//! A query is always planned by a Ballista scheduler and run by Ballista executors, which get it as bytes over gRPC and
+//! hand its results out over Arrow Flight. [`LocalCluster`] is such a cluster inside this process, on loopback ports;
+//! [`connect`] reaches any other. Both give a [`SessionContext`](datafusion::prelude::SessionContext) with the same
+//! behaviour, so what works here works on a fleet.
+//!
+//! # Jobs
+//! Every query is a job, and several may run at the same time:
+//! - Its stream yields record batches as the executors hand them out, **in no particular order**.
+//! - Dropping the stream cancels the job; its tasks stop at their next batch, and their slots are free again.
+//! - A task that failed for a storage fault is tried again, four times in all; results of the failed attempts are not
+//!   part of the result. Anything else fails the job at once.
+//! - What a stream reports is a [`ClusterError`] inside DataFusion's error; [`ClusterError::from`] takes it out, and
+//!   [`ClusterError::is_retryable`] says whether the same job may succeed later.
+//!
+//! # Functions
+//! Functions travel by name: driver, scheduler and executors each hold their own copy of the same functions, and what
+//! they need to know beside their arguments they get as literal arguments.
+//!
+//! # Example
+//! ```
+//! use std::num::NonZeroUsize;
+//! use std::sync::Arc;
+//! use fruitbatch_cluster::{LocalCluster, LocalClusterOptions};
+//! use fruitbatch_scan::{ImageRow, ImageTable, ScanOptions};
+//! use fruitbatch_storage::StorageOptions;
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let folder = tempfile::tempdir()?;
+//! std::fs::write(folder.path().join("apple.jpg"), b"not really a photo")?;
+//! let photo = ImageRow { path: "apple.jpg".to_owned(), length: 18, ..ImageRow::default() };
+//! let root = folder.path().to_str().expect("the folder's name is UTF-8").parse()?;
+//! let images = ImageTable::new(root, StorageOptions::default(), vec![photo], ScanOptions::default());
+//!
+//! let options = LocalClusterOptions { slots: NonZeroUsize::MIN, ..LocalClusterOptions::default() };
+//! let cluster = LocalCluster::start(options, Vec::new()).await?;
+//! let session = cluster.session();
+//! session.register_table("images", Arc::new(images))?;
+//! let rows = session.sql("SELECT path, content FROM images").await?.collect().await?;
+//! assert_eq!(rows[0].num_rows(), 1);
+//! cluster.shutdown().await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # Quiet
+//! Nothing is written to stdout or stderr. Ballista logs through `log`, this crate through `tracing`.
+
+mod codecs;
+mod error;
+mod job_client;
+mod job_planner;
+mod local_cluster;
+mod session;
+mod task_engine;
+mod task_failure;
+
+pub use ballista_core::BALLISTA_VERSION;
+pub use codecs::{LogicalCodec, PhysicalCodec};
+pub use error::ClusterError;
+pub use local_cluster::{LocalCluster, LocalClusterOptions};
+pub use session::{MESSAGE_LIMIT, connect};

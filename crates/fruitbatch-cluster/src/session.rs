@@ -1,0 +1,122 @@
+//! Sessions: what driver, scheduler and executors agree on.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use ballista::prelude::SessionContextExt;
+use ballista_core::config::BALLISTA_SCHEDULER_MAX_PARTITIONS_PER_TASK;
+use ballista_core::extension::SessionConfigExt;
+use ballista_core::utils::default_session_builder;
+use datafusion::common::Result;
+use datafusion::execution::{FunctionRegistry, SessionState};
+use datafusion::logical_expr::ScalarUDF;
+use datafusion::prelude::{SessionConfig, SessionContext};
+
+use crate::codecs::{LogicalCodec, PhysicalCodec};
+use crate::error::ClusterError;
+use crate::job_client::JobClient;
+use crate::job_planner::JobPlanner;
+
+/// The largest gRPC message that driver, scheduler and executors send or accept, in bytes: 1 GiB. A task or a plan over
+/// the limit of 16 MiB that Ballista sets by default doesn't fail its job: the scheduler takes the executor for lost, one
+/// after the other, and the job hangs.
+pub const MESSAGE_LIMIT: usize = 1 << 30;
+
+/// The configuration that every session of a fruitbatch cluster starts from, on all sides.
+///
+/// One partition is one task: Ballista would otherwise pack as many into a task as an executor has free slots, and its
+/// tasks would differ in size from run to run.
+pub(crate) fn session_config() -> SessionConfig {
+    SessionConfig::new_with_ballista()
+        .with_ballista_logical_extension_codec(Arc::new(LogicalCodec::default()))
+        .with_ballista_physical_extension_codec(Arc::new(PhysicalCodec::default()))
+        .with_ballista_grpc_client_max_message_size(MESSAGE_LIMIT)
+        .set_usize(BALLISTA_SCHEDULER_MAX_PARTITIONS_PER_TASK, 1)
+}
+
+/// A session state with Ballista's functions and `functions`, as the scheduler plans with and executors look functions up
+/// in.
+pub(crate) fn session_state(config: SessionConfig, functions: &[Arc<ScalarUDF>]) -> Result<SessionState> {
+    let mut state = default_session_builder(config)?;
+    for function in functions {
+        state.register_udf(Arc::clone(function))?;
+    }
+    Ok(state)
+}
+
+/// Where a scheduler listens.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct SchedulerAddress {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl FromStr for SchedulerAddress {
+    type Err = ClusterError;
+
+    fn from_str(address: &str) -> Result<Self, ClusterError> {
+        let wrong = || ClusterError::SchedulerAddress { address: address.to_owned() };
+        let host_and_port = address.strip_prefix("df://").unwrap_or(address);
+        let host_and_port = host_and_port.strip_suffix('/').unwrap_or(host_and_port);
+        let (host, port) = host_and_port.rsplit_once(':').ok_or_else(wrong)?;
+        let bracketed = host.starts_with('[') && host.ends_with(']');
+        if host.is_empty() || host.contains(['/', '@', '?', '#']) || (host.contains(':') && !bracketed) {
+            return Err(wrong());
+        }
+        let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?;
+        Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for SchedulerAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.host, self.port)
+    }
+}
+
+/// A session whose queries run as jobs of the cluster behind `scheduler` (`df://HOST:PORT`).
+///
+/// `functions` are what queries may call beside DataFusion's own; the cluster's scheduler and executors must have
+/// functions of the same names.
+///
+/// A query's stream yields record batches as they come from the executors, in no particular order: sort by `path` where
+/// an order matters. Dropping the stream cancels the job. An error is a [`ClusterError`] inside DataFusion's
+/// ([`ClusterError::from`] takes it out).
+///
+/// # Errors
+/// If the address isn't one, or nobody answers there.
+pub async fn connect(scheduler: &str, functions: &[Arc<ScalarUDF>]) -> Result<SessionContext, ClusterError> {
+    let address: SchedulerAddress = scheduler.parse()?;
+    let config = session_config();
+    let client = JobClient::new(address.clone(), &config);
+    client.check_scheduler().await?;
+    let config = config.with_ballista_query_planner(Arc::new(JobPlanner::new(client)));
+    let state = session_state(config, &[])?;
+    let session = SessionContext::remote_with_state(&format!("df://{address}"), state).await?;
+    // Only now: making the session a remote one sets its functions back to the defaults.
+    for function in functions {
+        session.register_udf(ScalarUDF::clone(function));
+    }
+    Ok(session)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_host_and_port() {
+        for (text, host, port) in [
+            ("df://127.0.0.1:50050", "127.0.0.1", 50050),
+            ("scheduler.example:1/", "scheduler.example", 1),
+            ("df://[::1]:50050", "[::1]", 50050),
+        ] {
+            assert_eq!(text.parse(), Ok(SchedulerAddress { host: host.to_owned(), port }), "{text}");
+        }
+        for text in ["", "df://", "host", "host:", ":50050", "host:0", "host:65536", "http://host:1", "::1:5", "a@b:1"] {
+            let wrong = ClusterError::SchedulerAddress { address: text.to_owned() };
+            assert_eq!(text.parse::<SchedulerAddress>(), Err(wrong), "{text}");
+        }
+    }
+}
