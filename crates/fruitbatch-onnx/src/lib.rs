@@ -1,11 +1,12 @@
 //! ONNX files: their messages, read within bounds and written deterministically.
 //!
-//! The [`messages`] are those of ONNX's `onnx.proto` that a convolutional network needs, declared for `prost`; what they
-//! leave out (training, sparse tensors, quantisation notes, documentation) is dropped when a file is read. Encoding is
-//! deterministic: one value of [`messages::Model`] has one sequence of bytes, on every machine.
+//! The [`messages`] are those of ONNX's `onnx.proto` that a convolutional network needs, declared for
+//! `prost`; what they leave out (training, sparse tensors, quantisation notes, documentation) is dropped when
+//! a file is read. Encoding is deterministic: one value of [`messages::Model`] has one sequence of bytes, on
+//! every machine.
 //!
-//! A file from outside goes through [`read_model`], which walks it once before anything is allocated and refuses what
-//! would need unreasonable memory. [`tensors`] reads and builds constant tensors.
+//! A file from outside goes through [`read_model`], which walks it once before anything is allocated and
+//! refuses what would need unreasonable memory. [`tensors`] reads and builds constant tensors.
 //!
 //! ```
 //! use fruitbatch_onnx::messages::{Graph, Model, Node};
@@ -42,8 +43,8 @@ pub use wire_limits::{MAX_ITEMS, MAX_PACKED_BYTES, ReadModelError};
 /// Reads a model. Tensors' raw data aren't copied: they are slices of `file`.
 ///
 /// # Errors
-/// `file` is no ONNX model, is damaged, or has more messages or packed numbers than any real network ([`MAX_ITEMS`],
-/// [`MAX_PACKED_BYTES`]), which would need many times the file's size in memory.
+/// `file` is no ONNX model, is damaged, or has more messages or packed numbers than any real network
+/// ([`MAX_ITEMS`], [`MAX_PACKED_BYTES`]), which would need many times the file's size in memory.
 pub fn read_model(file: Bytes) -> Result<messages::Model, ReadModelError> {
     wire_limits::check(&file)?;
     let model = messages::Model::decode(file)?;

@@ -18,7 +18,8 @@ pub enum TensorError {
     },
     /// Elements of a type that isn't supported.
     #[error(
-        "tensor `{tensor}` has elements of type {data_type}, where {expected} is needed; export the model in float32"
+        "tensor `{tensor}` has elements of type {data_type}, where {expected} is needed; export the model \
+         in float32"
     )]
     ElementType {
         /// The tensor.
@@ -30,7 +31,8 @@ pub enum TensorError {
     },
     /// More or fewer data than the shape has elements.
     #[error(
-        "tensor `{tensor}` of shape {shape:?} holds {found} bytes of data instead of {expected}; the file is damaged"
+        "tensor `{tensor}` of shape {shape:?} holds {found} bytes of data instead of {expected}; the file \
+         is damaged"
     )]
     DataLength {
         /// The tensor.
@@ -108,7 +110,8 @@ pub fn float_value(name: &str, dims: Vec<DimensionValue>) -> ValueInfo {
     }
 }
 
-/// The dimensions of a declared tensor; `None` for each that is free, and as a whole where no rank is declared.
+/// The dimensions of a declared tensor; `None` for each that is free, and as a whole where no rank is
+/// declared.
 pub fn declared_dims(value: &ValueInfo) -> Option<Vec<Option<i64>>> {
     let shape = value.r#type.as_ref()?.tensor_type.as_ref()?.shape.as_ref()?;
     Some(

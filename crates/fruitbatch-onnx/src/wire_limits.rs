@@ -1,10 +1,11 @@
 //! A walk over a file's protobuf framing before it is decoded.
 //!
-//! Two bytes on the wire can become a message of some hundred bytes in memory, and one byte an integer of eight. A real
-//! network has some thousand nodes and its bulk in raw tensor data, so counting messages and packed integers first keeps
-//! the memory that decoding may take within a small multiple of the file's size.
+//! Two bytes on the wire can become a message of some hundred bytes in memory, and one byte an integer of
+//! eight. A real network has some thousand nodes and its bulk in raw tensor data, so counting messages and
+//! packed integers first keeps the memory that decoding may take within a small multiple of the file's size.
 
-/// The most fields, of all messages together, that a file may have: some hundred times what the largest vision models have.
+/// The most fields, of all messages together, that a file may have: some hundred times what the largest
+/// vision models have.
 pub const MAX_ITEMS: u64 = 2_000_000;
 /// The most bytes of packed integers: they hold shapes, never weights.
 pub const MAX_PACKED_BYTES: u64 = 16 << 20;
@@ -55,7 +56,8 @@ enum FieldContent {
 }
 
 impl MessageKind {
-    /// What a length-delimited field holds; fields that [`crate::messages`] doesn't declare are skipped when decoding.
+    /// What a length-delimited field holds; fields that [`crate::messages`] doesn't declare are skipped when
+    /// decoding.
     fn content_of(self, field: u64) -> FieldContent {
         use FieldContent::{Bytes, Message, PackedIntegers};
         match (self, field) {

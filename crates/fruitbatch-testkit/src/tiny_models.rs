@@ -1,9 +1,10 @@
 //! Small generated ONNX models with weights from a seed.
 //!
-//! A [`TinyNet`] has three blocks of 3x3 convolution, ReLU and 2x2 max pooling, as VGG has five: stride 8, at least 8 x 8
-//! pixels, some 35 million multiplications at 224 x 224, so that a photo takes a millisecond. The same weights come as a
-//! bare backbone, as a classifier the way PyTorch exports it (NCHW) and the way Keras does (NHWC with leading `Transpose`),
-//! and as numbers ([`TinyNet::layers`]), for tests that compute the convolutions themselves.
+//! A [`TinyNet`] has three blocks of 3x3 convolution, ReLU and 2x2 max pooling, as VGG has five: stride 8, at
+//! least 8 x 8 pixels, some 35 million multiplications at 224 x 224, so that a photo takes a millisecond. The
+//! same weights come as a bare backbone, as a classifier the way PyTorch exports it (NCHW) and the way Keras
+//! does (NHWC with leading `Transpose`), and as numbers ([`TinyNet::layers`]), for tests that compute the
+//! convolutions themselves.
 
 use fruitbatch_onnx::messages::{
     Attribute, AttributeType, DimensionValue, Graph, Model, Node, OperatorSetId, Tensor,
@@ -46,7 +47,8 @@ impl TinyNet {
         let mut random = SplitMix64(seed);
         let layers = [(3, 8), (8, 16), (16, width)]
             .map(|(input_channels, output_channels)| {
-                // He's initialisation by its standard deviation, sqrt(2 / fan in), keeps activations of one size through the depth.
+                // He's initialisation by its standard deviation, sqrt(2 / fan in), keeps activations of one
+                // size through the depth.
                 let spread = (2.0 / (input_channels * 9) as f32).sqrt() * 3.0_f32.sqrt();
                 ConvolutionLayer {
                     kernel: random.uniform(output_channels * input_channels * 9, spread),
@@ -80,7 +82,8 @@ impl TinyNet {
         )
     }
 
-    /// A classifier as PyTorch exports it: `pixels` [1,3,32,32], then `Flatten`, `Gemm` and `Softmax` to `scores` [1,5].
+    /// A classifier as PyTorch exports it: `pixels` [1,3,32,32], then `Flatten`, `Gemm` and `Softmax` to
+    /// `scores` [1,5].
     pub fn nchw_classifier(&self) -> Vec<u8> {
         let mut builder = Builder::default();
         builder.blocks(self, "pixels", FEATURE_MAP_TENSOR);
@@ -101,8 +104,8 @@ impl TinyNet {
         )
     }
 
-    /// A classifier as Keras exports it: `image` [N,32,32,3], a leading `Transpose`, the blocks, a `Transpose` back, then
-    /// `Reshape`, `MatMul`, `Add` and `Softmax` to `scores` [N,5].
+    /// A classifier as Keras exports it: `image` [N,32,32,3], a leading `Transpose`, the blocks, a
+    /// `Transpose` back, then `Reshape`, `MatMul`, `Add` and `Softmax` to `scores` [N,5].
     pub fn nhwc_classifier(&self) -> Vec<u8> {
         let mut builder = Builder::default();
         builder.node(
@@ -115,8 +118,8 @@ impl TinyNet {
         self.finish_nhwc(builder)
     }
 
-    /// A classifier that normalises its pixels before the leading `Transpose`: `image` / 255 in NHWC; otherwise as
-    /// [`TinyNet::nhwc_classifier`].
+    /// A classifier that normalises its pixels before the leading `Transpose`: `image` / 255 in NHWC;
+    /// otherwise as [`TinyNet::nhwc_classifier`].
     pub fn nhwc_classifier_with_rescaling(&self) -> Vec<u8> {
         let mut builder = Builder::default();
         builder.initializers.push(tensors::float_tensor("rescaling/divisor", &[], &[255.0]));

@@ -22,7 +22,8 @@ pub fn cache_dir() -> io::Result<PathBuf> {
     user_folder("FRUITBATCH_CACHE_DIR", "XDG_CACHE_HOME", ".cache")
 }
 
-/// The user's configuration folder, `$XDG_CONFIG_HOME/fruitbatch`, else `~/.config/fruitbatch`; it need not exist.
+/// The user's configuration folder, `$XDG_CONFIG_HOME/fruitbatch`, else `~/.config/fruitbatch`; it need not
+/// exist.
 ///
 /// # Errors
 /// Neither `XDG_CONFIG_HOME` nor `HOME` is set.

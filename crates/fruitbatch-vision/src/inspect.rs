@@ -11,7 +11,7 @@ use fruitbatch_onnx::{ReadModelError, read_model, tensors};
 use crate::cache::model_path;
 use crate::catalogue::{Catalogue, CatalogueEntry};
 use crate::digest::ModelDigest;
-use crate::work_count::multiply_accumulates;
+use crate::shapes::{PhotoFit, follow_photo};
 
 /// The photo side at which arithmetic is counted, in pixels.
 const COUNTED_AT: u32 = 224;
@@ -106,7 +106,10 @@ pub fn inspect(target: &str, catalogue: &Catalogue, cache: &Path) -> Result<Mode
         outputs: graph.output.iter().map(tensor_summary).collect(),
         operators: operator_counts(&graph),
         parameters: graph.initializer.iter().filter_map(|tensor| tensors::element_count(tensor).ok()).sum(),
-        multiply_accumulates_at_224: multiply_accumulates(&graph, COUNTED_AT, COUNTED_AT),
+        multiply_accumulates_at_224: match follow_photo(&graph, COUNTED_AT, COUNTED_AT) {
+            PhotoFit::Fits { multiply_accumulates } => Some(multiply_accumulates),
+            PhotoFit::NotFollowed | PhotoFit::TooSmall => None,
+        },
         path,
         bytes,
         digest,

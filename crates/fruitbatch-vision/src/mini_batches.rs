@@ -4,11 +4,11 @@ use fruitbatch_image::RgbImage;
 
 use crate::embed_spec::EmbedSpec;
 
-/// A batch of n photos holds no more pixels than n photos of 512 x 512, unless it holds one photo only: a model's memory
-/// grows with a batch's pixels.
+/// A batch of n photos holds no more pixels than n photos of 512 x 512, unless it holds one photo only: a
+/// model's memory grows with a batch's pixels.
 const PIXELS_PER_PHOTO_OF_BATCH: usize = 512 * 512;
-/// All batches that are waiting to be filled hold no more pixels than this (12 bytes each): photos at native size come in
-/// many sizes, and each size waits for its own batch.
+/// All batches that are waiting to be filled hold no more pixels than this (12 bytes each): photos at native
+/// size come in many sizes, and each size waits for its own batch.
 const MOST_WAITING_PIXELS: usize = 8 << 20;
 
 /// Photos of one size, as the model's input.

@@ -24,7 +24,8 @@ pub trait ModelFiles: fmt::Debug + Send + Sync {
 pub enum ModelFileError {
     /// It isn't there.
     #[error(
-        "the model {digest} isn't in {place}; run `fruitbatch model fetch NAME`, or `fruitbatch model import` if it is one of yours"
+        "the model {digest} isn't in {place}; run `fruitbatch model fetch NAME`, or `fruitbatch model \
+         import` if it is one of yours"
     )]
     Missing {
         /// The model.
@@ -44,7 +45,8 @@ pub enum ModelFileError {
     },
     /// It is another one, or damaged.
     #[error(
-        "the model in {place} has the digest {found} instead of {expected}; delete it and run `fruitbatch model fetch` or `import` again"
+        "the model in {place} has the digest {found} instead of {expected}; delete it and run `fruitbatch \
+         model fetch` or `import` again"
     )]
     Mismatch {
         /// Where it lies.

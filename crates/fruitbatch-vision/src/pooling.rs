@@ -35,7 +35,8 @@ pub enum PoolingError {
     Read(#[from] fruitbatch_onnx::ReadModelError),
     /// It is a model but not a canonical one.
     #[error(
-        "the model isn't a canonical one with an input `input` and an output `feature_map`; import it with `fruitbatch model import`"
+        "the model isn't a canonical one with an input `input` and an output `feature_map`; import it with \
+         `fruitbatch model import`"
     )]
     NotCanonical,
 }

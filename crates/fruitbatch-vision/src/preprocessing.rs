@@ -36,8 +36,9 @@ impl FromStr for ChannelOrder {
     }
 }
 
-/// What becomes of a byte before the model sees it: `(byte / divisor - mean[c]) / std[c]`, in float32 and in this order of
-/// operations, which are those of Keras and torchvision to the last bit. `mean` and `std` stand in the model's channel order.
+/// What becomes of a byte before the model sees it: `(byte / divisor - mean[c]) / std[c]`, in float32 and in
+/// this order of operations, which are those of Keras and torchvision to the last bit. `mean` and `std` stand
+/// in the model's channel order.
 ///
 /// Four presets have names, those of Keras's `imagenet_utils.preprocess_input`:
 ///
@@ -98,7 +99,8 @@ const PRESETS: [(&str, Preprocessing); 4] = [
 pub enum PreprocessingError {
     /// No preset has this name.
     #[error(
-        "no preprocessing is called `{name}`: expected `caffe`, `torch`, `tf`, `none` or a table with `channel_order`, `divisor`, `mean` and `std`"
+        "no preprocessing is called `{name}`: expected `caffe`, `torch`, `tf`, `none` or a table with \
+         `channel_order`, `divisor`, `mean` and `std`"
     )]
     UnknownPreset {
         /// The name given.
@@ -141,7 +143,8 @@ impl Preprocessing {
         Ok(self)
     }
 
-    /// Writes interleaved RGB bytes as three planes of float32, each `rgb.len() / 3` values long, in the model's order.
+    /// Writes interleaved RGB bytes as three planes of float32, each `rgb.len() / 3` values long, in the
+    /// model's order.
     ///
     /// # Panics
     /// If `planes` is not as long as `rgb`.

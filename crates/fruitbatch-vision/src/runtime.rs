@@ -1,7 +1,7 @@
 //! Finding and loading ONNX Runtime, once a process.
 //!
-//! The shared library is looked for, in this order, at `$ORT_DYLIB_PATH`, beside the program's own file, in `../lib` from
-//! there, and in the cache folder at `onnxruntime/<version>/`.
+//! The shared library is looked for, in this order, at `$ORT_DYLIB_PATH`, beside the program's own file, in
+//! `../lib` from there, and in the cache folder at `onnxruntime/<version>/`.
 
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
@@ -30,8 +30,9 @@ pub enum RuntimeError {
     /// It is nowhere where it is looked for.
     #[error(
         "ONNX Runtime isn't there (looked at {searched}); run `make setup`, or take \
-         onnxruntime/capi/libonnxruntime.so.{ONNX_RUNTIME_VERSION} out of the wheel that `python3 -m pip download --no-deps \
-         onnxruntime=={ONNX_RUNTIME_VERSION}` gets and name it in `ORT_DYLIB_PATH`"
+         onnxruntime/capi/libonnxruntime.so.{ONNX_RUNTIME_VERSION} out of the wheel that \
+         `python3 -m pip download --no-deps onnxruntime=={ONNX_RUNTIME_VERSION}` gets and name it in \
+         `ORT_DYLIB_PATH`"
     )]
     NotFound {
         /// Where it was looked for, with commas.
@@ -101,8 +102,9 @@ pub fn find_onnx_runtime() -> Result<PathBuf, RuntimeError> {
 ///
 /// `ort` checks it but keeps it to itself, so the library's one entry point is asked again.
 fn version_of(library: &Path) -> String {
-    // SAFETY: the library is loaded already, so that opening it runs no code of its own, and `ort` has called the very same
-    // function with this signature. What it returns is static data of the library, which stays loaded for good.
+    // SAFETY: the library is loaded already, so that opening it runs no code of its own, and `ort` has called
+    // the very same function with this signature. What it returns is static data of the library, which stays
+    // loaded for good.
     unsafe {
         let Ok(handle) = libloading::Library::new(library) else { return String::new() };
         let Ok(api_base) =

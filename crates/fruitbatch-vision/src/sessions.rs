@@ -68,8 +68,8 @@ struct SessionKey {
     native_size: bool,
 }
 
-/// Loaded on first use; the lock is held while a batch runs, so that the threads of one session aren't shared out among
-/// many, and other slots decode meanwhile.
+/// Loaded on first use; the lock is held while a batch runs, so that the threads of one session aren't shared
+/// out among many, and other slots decode meanwhile.
 type SharedSession = Arc<Mutex<Option<InferenceSession>>>;
 
 /// The models of a process, each loaded once, on first use, and shared by all slots.
@@ -82,8 +82,8 @@ pub struct ModelSessions {
 }
 
 impl ModelSessions {
-    /// Sessions over the canonical models of `files`. `catalogue` says what a bare name in a query means; `threads` is how
-    /// many cores one run is spread over (the features are the same bits for any number).
+    /// Sessions over the canonical models of `files`. `catalogue` says what a bare name in a query means;
+    /// `threads` is how many cores one run is spread over (the features are the same bits for any number).
     pub fn new(files: Arc<dyn ModelFiles>, catalogue: Catalogue, threads: NonZeroUsize) -> Self {
         Self { files, catalogue, threads, sessions: Mutex::default(), counters: Counters::default() }
     }
@@ -98,7 +98,8 @@ impl ModelSessions {
         self.counters.snapshot()
     }
 
-    /// Loads a spec's model now, so that a model that is missing, damaged or refused is known before the first photo.
+    /// Loads a spec's model now, so that a model that is missing, damaged or refused is known before the
+    /// first photo.
     ///
     /// # Errors
     /// See [`EmbedError`].
@@ -106,7 +107,8 @@ impl ModelSessions {
         self.with_session(spec, |_| Ok(()))
     }
 
-    /// The features of photos, given as their files' bytes. A photo's features are the same bits in any company.
+    /// The features of photos, given as their files' bytes. A photo's features are the same bits in any
+    /// company.
     ///
     /// # Errors
     /// The model is missing, damaged, or fails: nothing is said of any photo then.
@@ -197,7 +199,8 @@ impl ModelSessions {
     fn load_session(&self, key: &SessionKey) -> Result<InferenceSession, EmbedError> {
         let digest = key.digest;
         let canonical = read_checked(self.files.as_ref(), &digest)?;
-        // The canonical bytes go as soon as the pooled model is there, and that goes when ONNX Runtime has its own copy.
+        // The canonical bytes go as soon as the pooled model is there, and that goes when ONNX Runtime has
+        // its own copy.
         let pooled =
             pooled_model(canonical, key.pooling).map_err(|source| EmbedError::Pooling { digest, source })?;
         let options = InferenceOptions { threads: self.threads.get(), varying_shapes: key.native_size };

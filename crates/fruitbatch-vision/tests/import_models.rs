@@ -224,6 +224,23 @@ fn networks_that_are_bound_to_a_size_or_give_no_map_are_refused() {
 }
 
 #[test]
+fn windows_that_leave_no_pixels_do_not_reach_the_runtime() {
+    if !has_onnx_runtime("windows_that_leave_no_pixels_do_not_reach_the_runtime") {
+        return;
+    }
+    // At 64 pixels such a pooling leaves no rows, and a convolution of no rows ends ONNX Runtime's process.
+    let tall_pooling = changed(&TinyNet::new(0, 8).nchw_classifier(), |model| {
+        model.graph.as_mut().unwrap().node[5].attribute[0].ints = vec![34, 2];
+    });
+    let error = import(tall_pooling, |_| {}).unwrap_err();
+    assert!(matches!(error, ImportError::BoundSize { .. }), "{error:?}");
+    let no_stride = changed(&TinyNet::new(0, 8).nchw_classifier(), |model| {
+        model.graph.as_mut().unwrap().node[2].attribute[1].ints = vec![0, 0];
+    });
+    assert!(matches!(import(no_stride, |_| {}).unwrap_err(), ImportError::AttributeRange { .. }));
+}
+
+#[test]
 fn damaged_files_give_errors_and_nothing_worse() {
     if !has_onnx_runtime("damaged_files_give_errors_and_nothing_worse") {
         return;

@@ -1,7 +1,7 @@
 //! The real VGG16 on real photos, against Keras and Pillow.
 //!
-//! Tolerances are those of the whole chain (decoder, resizer, network) in float32 against another implementation: 1e-3 of a
-//! vector's length on average, 1e-2 at worst.
+//! Tolerances are those of the whole chain (decoder, resizer, network) in float32 against another
+//! implementation: 1e-3 of a vector's length on average, 1e-2 at worst.
 
 mod common;
 

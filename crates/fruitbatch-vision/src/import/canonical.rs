@@ -1,4 +1,5 @@
-//! The canonical form: one input, one unpooled feature map, float32, free dimensions, nothing that isn't needed.
+//! The canonical form: one input, one unpooled feature map, float32, free dimensions, nothing that isn't
+//! needed.
 
 use std::collections::{HashMap, HashSet};
 
@@ -13,10 +14,16 @@ use super::feature_map::{Cut, permutation};
 use super::network::{Network, node_label, standard_operator};
 use crate::pooling::{FEATURE_MAP_TENSOR, INPUT_TENSOR, is_reserved_name};
 
-/// The largest kernel side, stride, dilation or padding accepted. Networks have up to 31; a forged file has more, to make
-/// ONNX Runtime allocate without end.
-const LARGEST_GEOMETRY: i64 = 256;
-const GEOMETRY_ATTRIBUTES: [&str; 5] = ["kernel_shape", "strides", "pads", "dilations", "output_padding"];
+/// What the attributes of windows may be. Networks have kernels of up to 31; a forged file has more, to make ONNX
+/// Runtime allocate without end, or zeros, to make it divide by them.
+const WINDOW_ATTRIBUTES: [(&str, std::ops::RangeInclusive<i64>); 6] = [
+    ("kernel_shape", 1..=256),
+    ("strides", 1..=256),
+    ("dilations", 1..=256),
+    ("pads", 0..=256),
+    ("output_padding", 0..=256),
+    ("group", 1..=65_536),
+];
 /// Initialisers need not be listed among the inputs from this version on.
 const LEAST_IR_VERSION: i64 = 4;
 
@@ -101,17 +108,17 @@ fn refuse_unsupported(node: &Node) -> Result<(), ImportError> {
             domain: node.domain.clone(),
         });
     }
-    for name in GEOMETRY_ATTRIBUTES {
-        let values = tensors::attribute(node, name).map_or(&[][..], |attribute| &attribute.ints);
-        if let Some(&value) =
-            values.iter().find(|value| value.unsigned_abs() > LARGEST_GEOMETRY.unsigned_abs())
-        {
-            let attribute = name.to_owned();
+    for (name, range) in WINDOW_ATTRIBUTES {
+        let Some(attribute) = tensors::attribute(node, name) else { continue };
+        let values =
+            if name == "group" { std::slice::from_ref(&attribute.i) } else { attribute.ints.as_slice() };
+        if let Some(&value) = values.iter().find(|value| !range.contains(value)) {
+            let expected = format!("{} to {}", range.start(), range.end());
             return Err(ImportError::AttributeRange {
                 node: node_label(node),
-                attribute,
+                attribute: name.to_owned(),
                 value,
-                limit: LARGEST_GEOMETRY,
+                expected,
             });
         }
     }
@@ -134,7 +141,8 @@ fn new_names(network: &Network, input_layout: TensorLayout, cut: &Cut) -> HashMa
     let mut names: HashMap<String, String> = all_names
         .iter()
         .filter(|name| is_reserved_name(name))
-        // A name inside the reserved prefix stays inside it with a number behind; a word in front takes it out.
+        // A name inside the reserved prefix stays inside it with a number behind; a word in front takes it
+        // out.
         .filter_map(|&name| Some((name.to_owned(), unused_name(&format!("tensor.{name}"))?)))
         .collect();
     let input = &network.input.name;

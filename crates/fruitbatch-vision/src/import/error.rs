@@ -6,7 +6,8 @@ use fruitbatch_onnx::tensors::TensorError;
 use crate::catalogue::CatalogueError;
 use crate::inference::InferenceError;
 
-/// Why a model can't be imported. Every message names the node or tensor, and what to do where something can be done.
+/// Why a model can't be imported. Every message names the node or tensor, and what to do where something can
+/// be done.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// The file is no ONNX model, or a damaged one.
@@ -20,7 +21,8 @@ pub enum ImportError {
     Name(#[from] CatalogueError),
     /// A node reads what nothing before it makes.
     #[error(
-        "node `{node}` reads tensor `{tensor}`, which no input, weight or earlier node provides; the file is damaged"
+        "node `{node}` reads tensor `{tensor}`, which no input, weight or earlier node provides; the file \
+         is damaged"
     )]
     UndefinedTensor {
         /// The node.
@@ -44,7 +46,8 @@ pub enum ImportError {
     },
     /// The input can't be a photo.
     #[error(
-        "input `{input}` has shape {shape}; photos need four dimensions, three channels among them, of float32"
+        "input `{input}` has shape {shape}; photos need four dimensions, three channels among them, of \
+         float32"
     )]
     InputShape {
         /// The input.
@@ -64,7 +67,8 @@ pub enum ImportError {
     },
     /// Loops and branches.
     #[error(
-        "node `{node}` ({operator}) is control flow, which a feature extractor can't have; export the model without it"
+        "node `{node}` ({operator}) is control flow, which a feature extractor can't have; export the \
+         model without it"
     )]
     ControlFlow {
         /// The node.
@@ -85,7 +89,7 @@ pub enum ImportError {
         domain: String,
     },
     /// A kernel, stride or padding beyond reason.
-    #[error("node `{node}`: `{attribute}` is {value}, beyond what convolutional networks have ({limit})")]
+    #[error("node `{node}`: `{attribute}` is {value}, where convolutional networks have {expected}")]
     AttributeRange {
         /// The node.
         node: String,
@@ -93,8 +97,8 @@ pub enum ImportError {
         attribute: String,
         /// Its value.
         value: i64,
-        /// The largest value accepted.
-        limit: i64,
+        /// The range accepted.
+        expected: String,
     },
     /// No tensor of the name given to cut at.
     #[error("no node makes a tensor called `{cut}`; the last feature maps are {candidates}")]
@@ -106,12 +110,14 @@ pub enum ImportError {
     },
     /// Nothing looks like a feature map.
     #[error(
-        "no feature map found: no convolution lies between the input and the output; name a tensor with `--cut`"
+        "no feature map found: no convolution lies between the input and the output; name a tensor with \
+         `--cut`"
     )]
     NoFeatureMap,
     /// The tensor to cut at isn't one.
     #[error(
-        "tensor `{tensor}` has shape {shape:?}, and a feature map has four dimensions: batch, channels, rows, columns; name another with `--cut`"
+        "tensor `{tensor}` has shape {shape:?}, and a feature map has four dimensions: batch, channels, \
+         rows, columns; name another with `--cut`"
     )]
     NotAFeatureMap {
         /// The tensor.
@@ -134,7 +140,8 @@ pub enum ImportError {
     },
     /// Another batch or photo size doesn't run.
     #[error(
-        "the network is bound to one batch or photo size: {photos} photos of {height}x{width} give {outcome}; cut further in front with `--cut`, or export it with free dimensions"
+        "the network is bound to one batch or photo size: {photos} photos of {height}x{width} give \
+         {outcome}; cut further in front with `--cut`, or export it with free dimensions"
     )]
     BoundSize {
         /// Photos in the batch.

@@ -1,7 +1,7 @@
 //! Where a classifier's convolutional part ends, and how its tensors lie in memory.
 //!
-//! Every tensor is given a [`Role`] by following the graph from the input. That needs no shapes, which files often lack or
-//! bind to one size.
+//! Every tensor is given a [`Role`] by following the graph from the input. That needs no shapes, which files
+//! often lack or bind to one size.
 
 use std::collections::HashMap;
 
@@ -12,8 +12,8 @@ use super::error::ImportError;
 use super::network::{Network, standard_operator};
 use super::{InputLayout, TensorLayout};
 
-/// An average pooling of at least this many pixels a side, with no convolution behind it, is the head's: older exporters
-/// write global pooling as one of 7x7 or 8x8.
+/// An average pooling of at least this many pixels a side, with no convolution behind it, is the head's:
+/// older exporters write global pooling as one of 7x7 or 8x8.
 const HEAD_POOLING_SIDE: i64 = 5;
 /// How many tensors an error message proposes.
 const CANDIDATES_SHOWN: usize = 3;
@@ -23,7 +23,8 @@ const CANDIDATES_SHOWN: usize = 3;
 enum Role {
     /// A feature map.
     Spatial(TensorLayout),
-    /// A feature map put into another shape, by `Reshape` and the like; a convolution makes it a feature map again.
+    /// A feature map put into another shape, by `Reshape` and the like; a convolution makes it a feature map
+    /// again.
     Reshaped,
     /// Without spatial extent: pooled, flattened, a score.
     Vector,

@@ -4,12 +4,13 @@
 //!
 //! 1. It is read within bounds, and its graph checked: every tensor defined once and before it is read.
 //! 2. The input's layout is found, from its shape or from what reads it.
-//! 3. The head is cut off, behind a tensor that is named or behind the last feature map before pooling, flattening and
-//!    dense layers.
-//! 4. What no longer leads to the cut goes, weights too. A leading `Transpose` from NHWC goes; where the network computes
-//!    on NHWC pixels first, one from NCHW is put before that. Batch and spatial dimensions become free.
-//! 5. Blank photos show the width of the features, the smallest photo, how the feature map grows, and that no dimension is
-//!    bound after all.
+//! 3. The head is cut off, behind a tensor that is named or behind the last feature map before pooling,
+//!    flattening and dense layers.
+//! 4. What no longer leads to the cut goes, weights too. A leading `Transpose` from NHWC goes; where the
+//!    network computes on NHWC pixels first, one from NCHW is put before that. Batch and spatial dimensions
+//!    become free.
+//! 5. Blank photos show the width of the features, the smallest photo, how the feature map grows, and that no
+//!    dimension is bound after all.
 //!
 //! The same file and options give the same bytes everywhere, and so the same digest.
 
@@ -54,7 +55,8 @@ pub struct ImportOptions {
 }
 
 impl ImportOptions {
-    /// The defaults for a model of this name: cut and layout found, pixels as they are, nothing known of its origin.
+    /// The defaults for a model of this name: cut and layout found, pixels as they are, nothing known of its
+    /// origin.
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -105,7 +107,8 @@ pub enum TensorLayout {
 /// What an import makes.
 #[derive(Clone, Debug)]
 pub struct ImportedModel {
-    /// The canonical model's file: input `input` float32 `[N, 3, H, W]`, output `feature_map` float32 `[N, C, H', W']`.
+    /// The canonical model's file: input `input` float32 `[N, 3, H, W]`, output `feature_map` float32 `[N, C,
+    /// H', W']`.
     pub canonical_bytes: Bytes,
     /// Its digest.
     pub digest: ModelDigest,
@@ -147,7 +150,7 @@ pub fn import_model(file: Bytes, options: &ImportOptions) -> Result<ImportedMode
     let cut = feature_map::find_cut(&network, input_layout, options.cut.as_deref())?;
     let (nodes_before, constants_before) = (network.nodes.len(), network.constants.len());
     let mut model = canonical::canonical_model(network, input_layout, &cut)?;
-    let probed = probe::probe(&write_model(&model), &cut.tensor)?;
+    let probed = probe::probe(&model, &cut.tensor)?;
     fix_channels(&mut model, probed.channels);
     let weights_digest = weights_digest(&model)?;
     let graph = model.graph.as_ref();
@@ -179,8 +182,9 @@ pub fn import_model(file: Bytes, options: &ImportOptions) -> Result<ImportedMode
     Ok(ImportedModel { canonical_bytes, digest, entry, report })
 }
 
-/// The SHA-256 over all convolutions' kernels, in HWIO order (row, column, input channel, output channel), and biases, layer
-/// after layer, as little-endian float32: the same for the same weights, whatever framework's file they came in.
+/// The SHA-256 over all convolutions' kernels, in HWIO order (row, column, input channel, output channel),
+/// and biases, layer after layer, as little-endian float32: the same for the same weights, whatever
+/// framework's file they came in.
 ///
 /// # Errors
 /// A kernel or bias isn't float32, or is damaged.

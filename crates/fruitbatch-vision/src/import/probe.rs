@@ -1,8 +1,13 @@
-//! Running an extractor on blank photos: how wide it is, how small a photo may be, and whether its dimensions are free.
+//! Running an extractor on blank photos: how wide it is, how small a photo may be, and whether its dimensions
+//! are free.
+
+use fruitbatch_onnx::messages::{Graph, Model};
+use fruitbatch_onnx::write_model;
 
 use super::error::ImportError;
 use crate::catalogue::FeatureMapExtent;
 use crate::inference::{InferenceError, InferenceOptions, InferenceSession};
+use crate::shapes::{PhotoFit, follow_photo};
 
 /// The largest photo side tried, in pixels.
 const LARGEST_SIDE: u32 = 1024;
@@ -16,9 +21,10 @@ pub(super) struct Probed {
 }
 
 /// Probes a canonical model; `cut` is its output's former name, for messages.
-pub(super) fn probe(canonical: &[u8], cut: &str) -> Result<Probed, ImportError> {
+pub(super) fn probe(canonical: &Model, cut: &str) -> Result<Probed, ImportError> {
     let options = InferenceOptions { threads: 1, varying_shapes: true };
-    let mut prober = Prober { session: InferenceSession::load(canonical, options)?, cut };
+    let session = InferenceSession::load(&write_model(canonical), options)?;
+    let mut prober = Prober { session, graph: canonical.graph.as_ref(), cut };
     let (smallest, first_side) = prober.smallest_working()?;
     let (channels, _, _) = prober.map_shape(1, smallest, smallest)?;
     // Between two steps of the map's height lie `stride` rows.
@@ -29,16 +35,18 @@ pub(super) fn probe(canonical: &[u8], cut: &str) -> Result<Probed, ImportError> 
         stride,
         offset: i64::from(stride) * i64::from(first_side + 1) - i64::from(one_more),
     };
-    // ONNX Runtime rounds a pooling window that doesn't fit towards one output pixel, where ONNX and Keras have none.
+    // ONNX Runtime rounds a pooling window that doesn't fit towards one output pixel, where ONNX and Keras
+    // have none.
     let first_full = u32::try_from(i64::from(stride) - extent.offset).unwrap_or(1);
     let min_image_size = smallest.max(first_full);
     prober.check_free(channels, min_image_size, extent)?;
     Ok(Probed { channels, min_image_size, extent })
 }
 
-struct Prober<'cut> {
+struct Prober<'model> {
     session: InferenceSession,
-    cut: &'cut str,
+    graph: Option<&'model Graph>,
+    cut: &'model str,
 }
 
 impl Prober<'_> {
@@ -83,6 +91,10 @@ impl Prober<'_> {
 
     /// The map's height for a square photo; nothing where it is too small for the network.
     fn working_side(&mut self, size: u32, last_error: &mut String) -> Result<Option<u32>, ImportError> {
+        if self.graph.is_some_and(|graph| follow_photo(graph, size, size) == PhotoFit::TooSmall) {
+            "a window is larger than the feature map it slides over".clone_into(last_error);
+            return Ok(None);
+        }
         match self.map_shape(1, size, size) {
             Ok((channels, rows, columns)) if channels > 0 && rows > 0 && columns > 0 => Ok(Some(rows)),
             Ok(_) => {

@@ -1,4 +1,7 @@
-//! How much arithmetic a canonical model does, from its graph alone.
+//! The shapes of a canonical model's tensors, and the arithmetic behind them, from its graph alone.
+//!
+//! ONNX Runtime ends the process with a division by zero when a window leaves a feature map without pixels and a
+//! convolution follows, so whether a photo is large enough has to be known before it runs.
 
 use std::collections::HashMap;
 
@@ -9,37 +12,61 @@ use crate::pooling::INPUT_TENSOR;
 
 type Shape = Vec<u64>;
 
-/// Multiplications (each with its addition) that convolutions and dense layers do for one photo of `height` x `width`.
-/// `None` where the graph has an operator whose output's shape isn't followed here, or the photo is too small.
-pub(crate) fn multiply_accumulates(graph: &Graph, height: u32, width: u32) -> Option<u64> {
+/// What is known of one photo's way through a graph.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum PhotoFit {
+    /// Every shape was followed. So many multiplications (each with its addition) are done by convolutions and dense
+    /// layers.
+    Fits {
+        /// How many.
+        multiply_accumulates: u64,
+    },
+    /// Some operator's shape isn't followed here; what could be followed fits.
+    NotFollowed,
+    /// A window is larger than the feature map it slides over.
+    TooSmall,
+}
+
+/// Follows one photo of `height` x `width` through the graph.
+pub(crate) fn follow_photo(graph: &Graph, height: u32, width: u32) -> PhotoFit {
     let mut shapes: HashMap<&str, Shape> =
         HashMap::from([(INPUT_TENSOR, vec![1, 3, height.into(), width.into()])]);
     for tensor in &graph.initializer {
         let dims: Option<Shape> = tensor.dims.iter().map(|&dim| u64::try_from(dim).ok()).collect();
-        shapes.insert(&tensor.name, dims?);
+        shapes.extend(dims.map(|dims| (tensor.name.as_str(), dims)));
     }
-    let mut total: u64 = 0;
+    let mut multiply_accumulates = Some(0_u64);
     for node in &graph.node {
         let inputs: Option<Vec<&Shape>> =
             node.input.iter().filter(|name| !name.is_empty()).map(|name| shapes.get(name.as_str())).collect();
-        let output = output_shape(graph, node, &inputs?)?;
-        if let ("Conv" | "MatMul" | "Gemm", Some(weights)) =
-            (node.op_type.as_str(), node.input.get(1).and_then(|name| shapes.get(name.as_str())))
-        {
-            let for_each_output: u64 = if node.op_type == "Conv" {
-                checked_product(weights.get(1..)?)?
-            } else {
-                *weights.first()?
-            };
-            total = total.checked_add(for_each_output.checked_mul(checked_product(&output)?)?)?;
+        let output = inputs.and_then(|inputs| output_shape(graph, node, &inputs));
+        if output.as_ref().is_some_and(|shape| shape.contains(&0)) {
+            return PhotoFit::TooSmall;
         }
-        for name in node.output.iter().take(1) {
-            shapes.insert(name, output.clone());
+        let work = output.as_ref().and_then(|output| node_work(node, &shapes, output));
+        multiply_accumulates =
+            multiply_accumulates.zip(work).and_then(|(total, work)| total.checked_add(work));
+        if let (Some(output), Some(name)) = (output, node.output.first()) {
+            shapes.insert(name, output);
         }
     }
-    Some(total)
+    match multiply_accumulates {
+        Some(multiply_accumulates) => PhotoFit::Fits { multiply_accumulates },
+        None => PhotoFit::NotFollowed,
+    }
 }
 
+/// Multiplications a node does to make an output of this shape; none, if it is neither convolution nor dense layer.
+fn node_work(node: &Node, shapes: &HashMap<&str, Shape>, output: &[u64]) -> Option<u64> {
+    let for_each_value = match node.op_type.as_str() {
+        "Conv" => checked_product(shapes.get(node.input.get(1)?.as_str())?.get(1..)?)?,
+        "MatMul" => *shapes.get(node.input.get(1)?.as_str())?.first()?,
+        _ => return Some(0),
+    };
+    for_each_value.checked_mul(checked_product(output)?)
+}
+
+/// The shape of a node's first output, a zero where a window doesn't fit; `None` for operators that aren't followed.
 fn output_shape(graph: &Graph, node: &Node, inputs: &[&Shape]) -> Option<Shape> {
     let first = *inputs.first()?;
     match node.op_type.as_str() {
@@ -129,8 +156,11 @@ fn spatial(node: &Node, input: &Shape, channels: u64, kernel: &[u64]) -> Option<
         }
         let padded = size.checked_add(list("pads", 0, axis)?)?.checked_add(list("pads", 0, axis + 2)?)?;
         let window = kernel[axis].checked_sub(1)?.checked_mul(list("dilations", 1, axis)?)?.checked_add(1)?;
-        let slide = padded.checked_sub(window)?;
-        Some(if rounds_up { slide.div_ceil(stride) } else { slide / stride } + 1)
+        Some(match padded.checked_sub(window) {
+            Some(slide) if rounds_up => slide.div_ceil(stride) + 1,
+            Some(slide) => slide / stride + 1,
+            None => 0,
+        })
     };
     Some(vec![photos, channels, side(height, 0)?, side(width, 1)?])
 }
@@ -154,4 +184,45 @@ fn axis(axis: i64, rank: usize) -> Option<usize> {
 
 fn checked_product(sizes: &[u64]) -> Option<u64> {
     sizes.iter().try_fold(1_u64, |product, &size| product.checked_mul(size))
+}
+
+#[cfg(test)]
+mod tests {
+    use fruitbatch_onnx::messages::AttributeType;
+
+    use super::*;
+
+    fn pooling(attribute: Vec<Attribute>) -> Node {
+        Node { op_type: "MaxPool".into(), attribute, ..Node::default() }
+    }
+
+    fn side(size: u64, kernel: i64, stride: i64, pad: i64, ceil: bool) -> u64 {
+        let node = pooling(vec![
+            tensors::ints_attribute("kernel_shape", &[kernel; 2]),
+            tensors::ints_attribute("strides", &[stride; 2]),
+            tensors::ints_attribute("pads", &[pad; 4]),
+            tensors::int_attribute("ceil_mode", i64::from(ceil)),
+        ]);
+        output_shape(&Graph::default(), &node, &[&vec![1, 3, size, size]]).unwrap()[2]
+    }
+
+    #[test]
+    fn windows_give_the_sides_that_published_networks_have() {
+        // The stem of ResNet: 224, 112, 56. SqueezeNet 1.1 rounds up: 111, 55. Inception's first step: 299, 149.
+        assert_eq!(side(224, 7, 2, 3, false), 112);
+        assert_eq!(side(112, 3, 2, 1, false), 56);
+        assert_eq!(side(111, 3, 2, 0, true), 55);
+        assert_eq!(side(299, 3, 2, 0, false), 149);
+        assert_eq!(side(1, 2, 2, 0, false), 0);
+        let same = Attribute {
+            name: "auto_pad".into(),
+            s: "SAME_UPPER".into(),
+            r#type: AttributeType::String.into(),
+            ..Attribute::default()
+        };
+        let kernel = tensors::ints_attribute("kernel_shape", &[3, 3]);
+        let node = pooling(vec![kernel, tensors::ints_attribute("strides", &[2, 2]), same]);
+        let output = output_shape(&Graph::default(), &node, &[&vec![1, 8, 7, 8]]);
+        assert_eq!(output, Some(vec![1, 8, 4, 4]));
+    }
 }
