@@ -31,17 +31,15 @@ pub struct Fitted {
     pub distances: Vec<f64>,
     /// The figures.
     pub report: FitReport,
+    /// Seconds by stage.
+    pub timings: FitTimings,
 }
 
-/// The figures about a fit. The same input gives the same figures, but for the timings.
+/// The figures about a fit. The same input gives the same figures.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct FitReport {
-    /// Rows handed in.
-    pub rows: usize,
     /// Rows fitted on.
     pub rows_fitted: usize,
-    /// Width of a feature vector.
-    pub width: usize,
     /// Columns without variance among the rows fitted on.
     pub constant_columns: usize,
     /// The exact way by which the components were found.
@@ -74,8 +72,6 @@ pub struct FitReport {
     pub labelled_rows: usize,
     /// Label by cluster over the same rows; null without labels.
     pub contingency: Option<ContingencyTable>,
-    /// Seconds by stage.
-    pub timings: FitTimings,
 }
 
 /// Seconds that the stages of a fit took.
@@ -189,9 +185,7 @@ pub fn fit(
     timings.scoring_seconds = start.elapsed().as_secs_f64();
 
     let report = FitReport {
-        rows: row_count,
         rows_fitted: rows.len(),
-        width,
         constant_columns: projection.scaler.constant_columns(),
         pca_solver,
         n_components: projection.pca.n_components(),
@@ -208,7 +202,6 @@ pub fn fit(
         nmi: contingency.as_ref().and_then(ContingencyTable::normalized_mutual_information),
         labelled_rows: contingency.as_ref().map_or(0, |table| table.rows() as usize),
         contingency,
-        timings,
     };
     let label_centres = labels.and_then(|labels| label_centres(&points, labels, fit_on));
     drop(points_to_fit);
@@ -222,7 +215,14 @@ pub fn fit(
         label_names: Vec::new(),
         lineage: BTreeMap::new(),
     };
-    Ok(Fitted { model, projected, clusters: assignment.clusters, distances: assignment.distances, report })
+    Ok(Fitted {
+        model,
+        projected,
+        clusters: assignment.clusters,
+        distances: assignment.distances,
+        report,
+        timings,
+    })
 }
 
 fn check_enough(rows: usize, width: usize, n_clusters: ClusterCount) -> Result<(), LearnError> {

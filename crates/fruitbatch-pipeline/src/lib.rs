@@ -1,1 +1,39 @@
-//! A run: spec, chunks, commit log, learning, outputs, lineage
+//! A run: from a listing of photos to clusters, through chunks that are each committed once.
+//!
+//! [`RunConfig`] is what the user says, [`RunPlan`] the same after everything has been checked, and [`run()`] carries it out:
+//!
+//! 1. *list*: INPUT becomes a [`selection`](selection::Selection) of photos with labels and splits;
+//! 2. *extract*: the photos that the [commit log](commit_log) doesn't know yet go through the engine in chunks; each chunk
+//!    is a Ballista job, a features part and one entry of the log;
+//! 3. *fit*: scaler, PCA and `KMeans` from `fruitbatch-learn` over all current rows, in path order;
+//! 4. *write*: results, failures, model, metrics and lineage, and `_SUCCESS` last.
+//!
+//! Every listed photo ends in the results or in the failures, exactly once: each chunk is counted when it comes back
+//! from the engine, and the whole once more before anything is written.
+//!
+//! ```
+//! use fruitbatch_pipeline::RunConfig;
+//!
+//! let config = RunConfig { input: Some("photos".to_owned()), limit: Some(100), ..RunConfig::default() };
+//! assert_eq!(config.model, "vgg16");
+//! ```
+
+mod chunks;
+pub mod commit_log;
+mod config;
+mod error;
+mod events;
+pub mod features;
+mod labels;
+mod layout;
+mod lineage;
+pub mod outputs;
+mod run;
+pub mod selection;
+
+pub use config::{OnError, RunConfig, RunPlan, SplitFrom, available_cores};
+pub use error::{ConfigError, RunError};
+pub use events::{Event, Observer, Stage, Unobserved};
+pub use labels::{LabelSource, TRAINING_SPLIT, split_of};
+pub use lineage::{GIT_COMMIT, Host, Lineage, Versions, available_memory_bytes};
+pub use run::{RunSummary, run};

@@ -1,2 +1,34 @@
-//! The command line.
-fn main() {}
+//! The command line of fruitbatch: see `fruitbatch --help`.
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, FromArgMatches};
+
+use crate::cli::{Cli, Command};
+
+mod cli;
+mod commands;
+mod config_layers;
+mod exit;
+mod logging;
+mod progress;
+mod summary;
+
+fn main() -> ExitCode {
+    let matches = Cli::command().get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    logging::start(cli.log_format);
+    let outcome = match &cli.command {
+        Command::Run(args) => {
+            let matches = matches.subcommand_matches("run").expect("clap parsed the subcommand `run`");
+            commands::run::run(args, matches)
+        }
+        Command::Samples(args) => commands::samples::samples(args),
+        Command::Model(command) => commands::model::model(command),
+        Command::Doctor => commands::doctor::doctor(),
+    };
+    exit::code_of(outcome)
+}

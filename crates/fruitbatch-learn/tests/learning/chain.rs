@@ -34,9 +34,7 @@ fn assert_same_bits(left: &Fitted, right: &Fitted) {
     assert_eq!(left.model, right.model);
     assert_eq!(left.projected, right.projected);
     assert_eq!((&left.clusters, &left.distances), (&right.clusters, &right.distances));
-    let mut report = right.report.clone();
-    report.timings = left.report.timings;
-    assert_eq!(left.report, report);
+    assert_eq!(left.report, right.report);
 }
 
 #[test]
@@ -107,7 +105,7 @@ fn rows_that_are_not_fitted_on_change_nothing_and_are_assigned() {
     assert_eq!(fitted.projected.select(Axis(0), &chosen), alone.projected);
     assert_eq!(fitted.clusters.len(), 400);
     let report = &fitted.report;
-    assert_eq!((report.rows, report.rows_fitted, report.labelled_rows), (400, 300, 399));
+    assert_eq!((report.rows_fitted, report.labelled_rows), (300, 399));
     assert_eq!((report.ari, report.nmi), (Some(1.0), Some(1.0)));
     assert_eq!(report.cluster_sizes.iter().sum::<usize>(), 400);
     assert_eq!(report.contingency.as_ref().unwrap().rows(), 399);

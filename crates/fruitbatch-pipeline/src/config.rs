@@ -1,0 +1,306 @@
+//! What a run is told: one flat set of keys, named as the command line's flags are.
+//!
+//! [`RunConfig`] is what flags, environment and a TOML file add up to; [`RunConfig::plan`] turns it into a [`RunPlan`], in
+//! which everything has been checked and has its own type. Nothing after that looks at text again.
+
+use std::num::NonZeroUsize;
+
+use chrono::{DateTime, Utc};
+use fruitbatch_learn::LearnSpec;
+use fruitbatch_storage::{ListOptions, Location, PathGlob, StorageOptions};
+use fruitbatch_vision::{Catalogue, EmbedOptions, EmbedSpec};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{ConfigError, RunError};
+use crate::labels::LabelSource;
+
+/// All keys of a run with their values, defaults where nothing else was said. In TOML and on the command line the keys are
+/// written with dashes: `n-components = "10"`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+pub struct RunConfig {
+    /// The photos: a folder, one file, a glob, `file://` or `s3://bucket/prefix/`.
+    pub input: Option<String>,
+    /// Where the results go: a folder, `file://` or `s3://bucket/prefix/`.
+    pub output: Option<String>,
+
+    /// Whether folders below INPUT are looked into.
+    pub recursive: bool,
+    /// Only photos whose path matches; a pattern without `/` is matched against the file's name.
+    pub glob: Option<String>,
+    /// Only photos modified before this time (RFC 3339).
+    pub modified_before: Option<DateTime<Utc>>,
+    /// Only photos modified after this time (RFC 3339).
+    pub modified_after: Option<DateTime<Utc>>,
+    /// `parent`, `none`, `regex:RE` or a CSV file with the columns path and label.
+    pub label: String,
+    /// `none`, or `path`: a folder Training, Test or Validation in the path becomes the column `split`.
+    pub split_from: SplitFrom,
+    /// A file with the paths to take, one a line.
+    pub files_from: Option<String>,
+    /// At most this many photos, the first in path order.
+    pub limit: Option<u64>,
+
+    /// The model: a name in the catalogue.
+    pub model: String,
+    /// The side in pixels that photos are resized to, or `native`.
+    pub image_size: String,
+    /// `bicubic`, `bilinear` or `nearest`.
+    pub resize: String,
+    /// `max`, `avg` or `flatten`.
+    pub pooling: String,
+    /// Photos that go through the model at once.
+    pub batch_size: u32,
+
+    /// `plain` or `spark-ml`: what the learning keys left unset stand for.
+    pub preset: String,
+    /// Principal components: a count such as `10`, or a share of the variance such as `0.95`.
+    pub n_components: Option<String>,
+    /// Clusters: a count, or `auto`. Without it: the number of labels if there are labels, else `auto`.
+    pub n_clusters: Option<String>,
+    /// How often `KMeans` starts anew; the best counts.
+    pub n_init: Option<usize>,
+    /// The most steps of one start of `KMeans`.
+    pub max_iter: Option<usize>,
+    /// `KMeans`'s relative tolerance, as scikit-learn's `tol`.
+    pub tol: Option<f64>,
+    /// Delta degrees of freedom of the scaler's standard deviation: 0 as scikit-learn, 1 as Spark.
+    pub ddof: Option<u8>,
+    /// Whether each principal component is divided by its standard deviation.
+    pub whiten: Option<bool>,
+    /// Whether rows are scaled to unit length before clustering.
+    pub normalize: Option<bool>,
+    /// The seed of everything random.
+    pub seed: u64,
+
+    /// `local`: a scheduler and an executor inside this process.
+    pub scheduler: String,
+    /// Tasks at a time; as many as there are cores unless said.
+    pub slots: Option<NonZeroUsize>,
+    /// Photos in a chunk; as many as take about half a minute unless said.
+    pub chunk_size: Option<NonZeroUsize>,
+    /// `quarantine`: photos that can't be used are booked in failures.csv; `fail`: the first one stops the run.
+    pub on_error: OnError,
+    /// Deletes what an earlier run wrote to OUT and starts over.
+    pub overwrite: bool,
+
+    /// The AWS profile.
+    pub profile: Option<String>,
+    /// The AWS region.
+    pub region: Option<String>,
+    /// The endpoint of an S3-compatible server.
+    pub endpoint_url: Option<String>,
+    /// Requests are not signed: for public buckets.
+    pub no_sign_request: bool,
+    /// `requester`: requests are paid by the requester.
+    pub request_payer: Option<String>,
+}
+
+impl Default for RunConfig {
+    fn default() -> Self {
+        Self {
+            input: None,
+            output: None,
+            recursive: true,
+            glob: None,
+            modified_before: None,
+            modified_after: None,
+            label: "parent".to_owned(),
+            split_from: SplitFrom::None,
+            files_from: None,
+            limit: None,
+            model: "vgg16".to_owned(),
+            image_size: "224".to_owned(),
+            resize: "bicubic".to_owned(),
+            pooling: "max".to_owned(),
+            batch_size: 8,
+            preset: "plain".to_owned(),
+            n_components: None,
+            n_clusters: None,
+            n_init: None,
+            max_iter: None,
+            tol: None,
+            ddof: None,
+            whiten: None,
+            normalize: None,
+            seed: 0,
+            scheduler: "local".to_owned(),
+            slots: None,
+            chunk_size: None,
+            on_error: OnError::Quarantine,
+            overwrite: false,
+            profile: None,
+            region: None,
+            endpoint_url: None,
+            no_sign_request: false,
+            request_payer: None,
+        }
+    }
+}
+
+/// Where the column `split` comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SplitFrom {
+    /// There is no split.
+    None,
+    /// A folder called Training, Test or Validation in the photo's path.
+    Path,
+}
+
+/// What happens when a photo can't be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum OnError {
+    /// It is booked in failures.csv and the run goes on.
+    Quarantine,
+    /// The run stops.
+    Fail,
+}
+
+/// A run that has been checked: what [`crate::run()`] carries out.
+#[derive(Debug, Clone)]
+pub struct RunPlan {
+    /// The configuration this plan was made from, for the lineage.
+    pub config: RunConfig,
+    /// INPUT.
+    pub input: Location,
+    /// OUT.
+    pub output: Location,
+    /// How storage is reached.
+    pub storage_options: StorageOptions,
+    /// Which photos are listed.
+    pub list_options: ListOptions,
+    /// Where labels come from.
+    pub label_source: LabelSource,
+    /// What is done with each photo.
+    pub embedding: EmbedSpec,
+    /// How clusters are made; `n_clusters` may still depend on the labels.
+    pub learning: LearnSpec,
+    /// Whether `--n-clusters` was left out, so that the labels decide.
+    pub n_clusters_from_labels: bool,
+    /// Tasks at a time.
+    pub slots: NonZeroUsize,
+}
+
+impl RunConfig {
+    /// Checks every value and resolves the model against `catalogue`.
+    ///
+    /// # Errors
+    /// [`RunError::Config`] naming the key, what is wrong with it and what would be right; model errors as they are.
+    pub fn plan(&self, catalogue: &Catalogue) -> Result<RunPlan, RunError> {
+        let input = location("input", self.input.as_deref())?;
+        let output = location("output", self.output.as_deref())?;
+        if output.is_same_or_above(&input) {
+            return Err(ConfigError::OutputAboveInput {
+                input: input.to_string(),
+                output: output.to_string(),
+            }
+            .into());
+        }
+        if self.scheduler != "local" {
+            return Err(ConfigError::invalid(
+                "scheduler",
+                format!("`{}` is not known here: local", self.scheduler),
+            )
+            .into());
+        }
+        let request_payer = match self.request_payer.as_deref() {
+            None => false,
+            Some("requester") => true,
+            Some(other) => {
+                return Err(
+                    ConfigError::invalid("request-payer", format!("`{other}` is not: requester")).into()
+                );
+            }
+        };
+        let glob = self
+            .glob
+            .as_deref()
+            .map(str::parse::<PathGlob>)
+            .transpose()
+            .map_err(|error| ConfigError::invalid("glob", error))?;
+        let embedding = EmbedSpec::resolve(
+            catalogue,
+            &EmbedOptions {
+                image_size: parse("image-size", &self.image_size)?,
+                resize: parse("resize", &self.resize)?,
+                pooling: parse("pooling", &self.pooling)?,
+                batch_size: self.batch_size,
+                ..EmbedOptions::new(&self.model)
+            },
+        )?;
+        Ok(RunPlan {
+            list_options: ListOptions {
+                recursive: self.recursive,
+                glob,
+                modified_before: self.modified_before,
+                modified_after: self.modified_after,
+                exclude: Some(output.clone()),
+            },
+            storage_options: StorageOptions {
+                endpoint_url: self.endpoint_url.clone(),
+                region: self.region.clone(),
+                profile: self.profile.clone(),
+                no_sign_request: self.no_sign_request,
+                request_payer,
+                ..StorageOptions::default()
+            },
+            label_source: self.label.parse()?,
+            learning: self.learning()?,
+            n_clusters_from_labels: self.n_clusters.is_none(),
+            slots: self.slots.unwrap_or_else(available_cores),
+            config: self.clone(),
+            input,
+            output,
+            embedding,
+        })
+    }
+
+    fn learning(&self) -> Result<LearnSpec, ConfigError> {
+        let mut spec = LearnSpec::preset(parse("preset", &self.preset)?);
+        spec.kmeans.seed = self.seed;
+        if let Some(n_components) = &self.n_components {
+            spec.pca.n_components = parse("n-components", n_components)?;
+        }
+        if let Some(n_clusters) = &self.n_clusters {
+            spec.kmeans.n_clusters = parse("n-clusters", n_clusters)?;
+        }
+        if let Some(n_init) = self.n_init {
+            spec.kmeans.n_init = n_init;
+        }
+        if let Some(max_iter) = self.max_iter {
+            spec.kmeans.max_iter = max_iter;
+        }
+        if let Some(tol) = self.tol {
+            spec.kmeans.tol = tol;
+        }
+        if let Some(ddof) = self.ddof {
+            spec.scaler.ddof = ddof;
+        }
+        if let Some(whiten) = self.whiten {
+            spec.pca.whiten = whiten;
+        }
+        if let Some(normalize) = self.normalize {
+            spec.normalize = normalize;
+        }
+        spec.check().map_err(|error| ConfigError::invalid("learning", error))?;
+        Ok(spec)
+    }
+}
+
+/// The cores this process may really use (affinity and cgroup limits counted in).
+pub fn available_cores() -> NonZeroUsize {
+    std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
+}
+
+fn location(key: &'static str, text: Option<&str>) -> Result<Location, ConfigError> {
+    text.ok_or(ConfigError::Missing { key })?.parse().map_err(|source| ConfigError::Location { key, source })
+}
+
+fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
+    key: &'static str,
+    text: &str,
+) -> Result<T, ConfigError> {
+    text.parse().map_err(|error| ConfigError::invalid(key, error))
+}

@@ -1,0 +1,170 @@
+//! What can end a run.
+
+use fruitbatch_cluster::ClusterError;
+use fruitbatch_learn::LearnError;
+use fruitbatch_storage::{LocationError, StorageError};
+use fruitbatch_vision::{EmbedError, EmbedSpecError};
+
+/// Why a run ended without its results. Every text says what happened and what to do next; whatever was committed
+/// stays, and the same command goes on from there.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The configuration can't be run as it is.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    /// A folder or prefix can't be listed, read or written.
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    /// The model isn't known, or can't be used as asked.
+    #[error(transparent)]
+    EmbedSpec(#[from] EmbedSpecError),
+    /// The model can't be loaded or run.
+    #[error(transparent)]
+    Embed(#[from] EmbedError),
+    /// The engine failed a job.
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    /// The features can't be learned from.
+    #[error(transparent)]
+    Learn(#[from] LearnError),
+    /// Nothing to do: no photo was listed.
+    #[error("no photos were found under `{input}`{hint}")]
+    NoPhotos {
+        /// The INPUT that was listed.
+        input: String,
+        /// What may be the reason.
+        hint: String,
+    },
+    /// OUT holds features of another kind.
+    #[error(
+        "`{output}` holds a run with other features, and features of two kinds can't be mixed:\n{difference}\nuse \
+         another --output, or --overwrite to delete that run and start over"
+    )]
+    OtherFeatures {
+        /// The OUT in question.
+        output: String,
+        /// One line a difference.
+        difference: String,
+    },
+    /// OUT holds files that no run of ours has written.
+    #[error(
+        "`{output}` already holds `{file}`, which no run of fruitbatch wrote there: choose an empty --output, or move that \
+         file away"
+    )]
+    ForeignOutput {
+        /// The OUT in question.
+        output: String,
+        /// The file in the way.
+        file: String,
+    },
+    /// Another driver has taken OUT over.
+    #[error(
+        "another run has taken this output over (it wrote `{file}`): this one stops, nothing that was committed is lost"
+    )]
+    Superseded {
+        /// The log entry that the other driver wrote.
+        file: String,
+    },
+    /// The commit log can't be read.
+    #[error("the commit log can't be read: `{file}`: {detail}; use another --output, or restore that file")]
+    CorruptLog {
+        /// The entry in question.
+        file: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// A features part can't be read back as it was written.
+    #[error("the features part `{file}` can't be read: {detail}; --overwrite computes it again")]
+    CorruptPart {
+        /// The part in question.
+        file: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+    /// The engine answered with other photos than it was asked for.
+    #[error(
+        "the engine returned {returned} rows for a chunk of {asked} photos ({detail}); nothing of the chunk was committed"
+    )]
+    RowsLost {
+        /// How many photos the chunk held.
+        asked: usize,
+        /// How many rows came back.
+        returned: usize,
+        /// The first photo that is missing, doubled or unknown.
+        detail: String,
+    },
+    /// `--on-error fail`: a photo could not be used.
+    #[error(
+        "`{path}` could not be used: {reason}: {detail}; run with --on-error quarantine to leave such photos out"
+    )]
+    PhotoFailed {
+        /// The photo.
+        path: String,
+        /// The reason, a word of the closed set.
+        reason: String,
+        /// In words.
+        detail: String,
+    },
+    /// Stopped on request.
+    #[error("interrupted: {committed} of {total} photos are committed, the same command goes on from there")]
+    Interrupted {
+        /// Photos committed, failed ones included.
+        committed: usize,
+        /// Photos listed.
+        total: usize,
+    },
+}
+
+impl RunError {
+    /// Whether the user's command or configuration is at fault rather than the run.
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Config(_) | Self::EmbedSpec(_) | Self::OtherFeatures { .. } | Self::ForeignOutput { .. }
+        )
+    }
+}
+
+/// What is wrong with a configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A key that must be given is missing.
+    #[error("`{key}` is missing")]
+    Missing {
+        /// The key's name: the flag without its dashes.
+        key: &'static str,
+    },
+    /// A value can't be understood.
+    #[error("`{key}`: {detail}")]
+    Invalid {
+        /// The key's name.
+        key: &'static str,
+        /// What is wrong and what would be right.
+        detail: String,
+    },
+    /// INPUT or OUT isn't a place.
+    #[error("`{key}`: {source}")]
+    Location {
+        /// `input` or `output`.
+        key: &'static str,
+        /// What is wrong with it.
+        source: LocationError,
+    },
+    /// OUT would be listed as photos, or photos would be overwritten.
+    #[error(
+        "the output `{output}` is the input `{input}` or lies above it: choose an output beside it or below it"
+    )]
+    OutputAboveInput {
+        /// INPUT.
+        input: String,
+        /// OUT.
+        output: String,
+    },
+}
+
+impl ConfigError {
+    /// A value of `key` that can't be understood.
+    pub(crate) fn invalid(key: &'static str, detail: impl std::fmt::Display) -> Self {
+        Self::Invalid { key, detail: detail.to_string() }
+    }
+}

@@ -1,0 +1,102 @@
+//! What a run tells while it goes on.
+
+use std::time::Duration;
+
+/// A stage of a run, in the order in which they come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    /// INPUT is listed.
+    List,
+    /// The engine starts and the model is loaded.
+    Start,
+    /// Photos become features.
+    Extract,
+    /// Scaler, PCA and `KMeans` are fitted.
+    Fit,
+    /// The outputs are written.
+    Write,
+}
+
+impl Stage {
+    /// The stage's name in metrics.json and in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::List => "list",
+            Self::Start => "start",
+            Self::Extract => "extract",
+            Self::Fit => "fit",
+            Self::Write => "write",
+        }
+    }
+}
+
+/// Something that happened in a run, for whoever shows it to a person.
+#[derive(Debug, Clone, serde::Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Event {
+    /// A stage begins.
+    StageStarted {
+        /// Which one.
+        stage: Stage,
+    },
+    /// A stage is done.
+    StageFinished {
+        /// Which one.
+        stage: Stage,
+        /// How long it took.
+        #[serde(serialize_with = "as_seconds", rename = "seconds")]
+        took: Duration,
+    },
+    /// INPUT has been listed.
+    Listed {
+        /// Photos listed.
+        photos: usize,
+        /// Their size together.
+        bytes: u64,
+        /// How many of them are committed already, by an earlier run.
+        committed: usize,
+    },
+    /// How far the photos are.
+    Progress {
+        /// Photos done, committed or not, those of earlier runs included.
+        done: usize,
+        /// Photos listed.
+        total: usize,
+        /// Photos booked as failed so far.
+        failed: usize,
+    },
+    /// A chunk has been committed.
+    ChunkCommitted {
+        /// Photos in it.
+        photos: usize,
+        /// How many of them failed.
+        failed: usize,
+        /// How long it took.
+        #[serde(serialize_with = "as_seconds", rename = "seconds")]
+        took: Duration,
+    },
+    /// Something a person should know but that stops nothing.
+    Warning {
+        /// In words.
+        message: String,
+    },
+}
+
+fn as_seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64(duration.as_secs_f64())
+}
+
+/// Receives the events of a run. Called from the driver's own task: it must not block.
+pub trait Observer: Send + Sync {
+    /// Takes one event.
+    fn observe(&self, event: Event);
+}
+
+/// An observer that looks away.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Unobserved;
+
+impl Observer for Unobserved {
+    fn observe(&self, _event: Event) {}
+}

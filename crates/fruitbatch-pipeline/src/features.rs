@@ -1,0 +1,192 @@
+//! The features parts: Parquet files of `path, label, etag, size, features`.
+
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, FixedSizeListArray, Float32Array, Int64Array, RecordBatch, StringArray};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use bytes::Bytes;
+use fruitbatch_storage::OutputStore;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use sha2::{Digest, Sha256};
+
+use crate::commit_log::{OWN_FOLDER, PartRecord, PhotoVersion};
+use crate::error::RunError;
+
+/// The folder of the current rows' parts, below OUT.
+pub const FEATURES_FOLDER: &str = "features";
+
+/// The features of one photo.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FeatureRow {
+    /// The photo's path relative to INPUT.
+    pub path: String,
+    /// Its label, if any.
+    pub label: Option<String>,
+    /// Its etag when it was read.
+    pub etag: String,
+    /// Its size in bytes.
+    pub size: i64,
+    /// Its features, as many as the model is wide.
+    pub features: Vec<f32>,
+}
+
+/// The file of part `number` among the current rows.
+pub fn current_part_file(number: u64) -> String {
+    format!("{FEATURES_FOLDER}/part-{number:05}.parquet")
+}
+
+/// The file of part `number` for rows that are kept but not selected at present.
+pub fn kept_part_file(number: u64) -> String {
+    format!("{OWN_FOLDER}/parts/part-{number:05}.parquet")
+}
+
+/// The schema of a part with features of `width` values.
+pub fn part_schema(width: usize) -> SchemaRef {
+    let width = i32::try_from(width)
+        .expect("a feature vector of over 2^31 values is refused when the model is resolved");
+    let item = Arc::new(Field::new_list_field(DataType::Float32, false));
+    Arc::new(Schema::new(vec![
+        Field::new("path", DataType::Utf8, false),
+        Field::new("label", DataType::Utf8, true),
+        Field::new("etag", DataType::Utf8, false),
+        Field::new("size", DataType::Int64, false),
+        Field::new("features", DataType::FixedSizeList(item, width), false),
+    ]))
+}
+
+/// Writes `rows` as the part `file` and says what was written. The part counts only once the log names it.
+///
+/// # Errors
+/// Storage errors.
+pub async fn write_part(
+    store: &OutputStore,
+    file: String,
+    rows: &[FeatureRow],
+    width: usize,
+) -> Result<PartRecord, RunError> {
+    let bytes = encode_part(rows, width);
+    let sha256 = hex::encode(Sha256::digest(&bytes));
+    store.put(&file, bytes).await?;
+    let photos = rows.iter().map(|row| PhotoVersion(row.path.clone(), row.etag.clone())).collect();
+    Ok(PartRecord { file, sha256, photos })
+}
+
+fn encode_part(rows: &[FeatureRow], width: usize) -> Bytes {
+    let schema = part_schema(width);
+    let values = Float32Array::from_iter_values(rows.iter().flat_map(|row| row.features.iter().copied()));
+    let DataType::FixedSizeList(item, list_width) = schema.field(4).data_type() else {
+        unreachable!("the schema's fifth field is the list of features")
+    };
+    let features = FixedSizeListArray::new(item.clone(), *list_width, Arc::new(values), None);
+    let columns: Vec<ArrayRef> = vec![
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.path))),
+        Arc::new(rows.iter().map(|row| row.label.as_deref()).collect::<StringArray>()),
+        Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.etag))),
+        Arc::new(Int64Array::from_iter_values(rows.iter().map(|row| row.size))),
+        Arc::new(features),
+    ];
+    encode_parquet(&RecordBatch::try_new(schema, columns).expect("the columns are made by the schema"))
+}
+
+/// A record batch as a Parquet file (zstd).
+pub(crate) fn encode_parquet(batch: &RecordBatch) -> Bytes {
+    let properties =
+        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
+    let mut bytes = Vec::new();
+    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))
+        .expect("the schema holds only types that Parquet has");
+    writer.write(batch).expect("writing to memory can't fail");
+    writer.close().expect("writing to memory can't fail");
+    Bytes::from(bytes)
+}
+
+/// Reads a part back and checks that it is, bit for bit, what the log says was written.
+///
+/// # Errors
+/// Storage errors, and [`RunError::CorruptPart`] if it is missing, altered or of another shape.
+pub async fn read_part(
+    store: &OutputStore,
+    part: &PartRecord,
+    width: usize,
+) -> Result<Vec<FeatureRow>, RunError> {
+    let corrupt = |detail: String| RunError::CorruptPart { file: part.file.clone(), detail };
+    let bytes = store.get(&part.file).await?.ok_or_else(|| corrupt("it is missing".to_owned()))?;
+    if hex::encode(Sha256::digest(&bytes)) != part.sha256 {
+        return Err(corrupt("its digest differs from the one in the commit log".to_owned()));
+    }
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
+        .and_then(ParquetRecordBatchReaderBuilder::build)
+        .map_err(|error| corrupt(error.to_string()))?;
+    let mut rows = Vec::with_capacity(part.photos.len());
+    for batch in reader {
+        let batch = batch.map_err(|error| corrupt(error.to_string()))?;
+        decode_batch(&batch, width, &mut rows)
+            .ok_or_else(|| corrupt("its columns are not those of a features part".to_owned()))?;
+    }
+    Ok(rows)
+}
+
+fn decode_batch(batch: &RecordBatch, width: usize, rows: &mut Vec<FeatureRow>) -> Option<()> {
+    let path: &StringArray = column(batch, "path")?;
+    let label: &StringArray = column(batch, "label")?;
+    let etag: &StringArray = column(batch, "etag")?;
+    let size: &Int64Array = column(batch, "size")?;
+    let features: &FixedSizeListArray = column(batch, "features")?;
+    if usize::try_from(features.value_length()) != Ok(width) {
+        return None;
+    }
+    for row in 0..batch.num_rows() {
+        let values = features.value(row);
+        rows.push(FeatureRow {
+            path: path.value(row).to_owned(),
+            label: label.is_valid(row).then(|| label.value(row).to_owned()),
+            etag: etag.value(row).to_owned(),
+            size: size.value(row),
+            features: values.as_any().downcast_ref::<Float32Array>()?.values().to_vec(),
+        });
+    }
+    Some(())
+}
+
+/// The column `name` of `batch` if it has the type asked for.
+pub(crate) fn column<'a, A: Array + 'static>(batch: &'a RecordBatch, name: &str) -> Option<&'a A> {
+    batch.column_by_name(name)?.as_any().downcast_ref()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_part_reads_back_as_it_was_written() {
+        let rows = vec![
+            FeatureRow {
+                path: "Apple Braeburn/0_100.jpg".into(),
+                label: Some("Apple Braeburn".into()),
+                etag: "e1".into(),
+                size: 4711,
+                features: vec![0.0, 1.5, f32::MIN_POSITIVE],
+            },
+            FeatureRow {
+                path: "é#%+.jpg".into(),
+                label: None,
+                etag: String::new(),
+                size: 0,
+                features: vec![-1.0, 2.0, 3.0],
+            },
+        ];
+        let bytes = encode_part(&rows, 3);
+        let reader = ParquetRecordBatchReaderBuilder::try_new(bytes)
+            .expect("is Parquet")
+            .build()
+            .expect("is readable");
+        let mut read = Vec::new();
+        for batch in reader {
+            decode_batch(&batch.expect("is readable"), 3, &mut read).expect("has the columns");
+        }
+        assert_eq!(read, rows);
+    }
+}

@@ -1,0 +1,314 @@
+//! The command line: flags, their help, and nothing else.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use fruitbatch_pipeline::{OnError, SplitFrom};
+use fruitbatch_vision::{InputLayout, Preprocessing};
+use serde::Serialize;
+
+/// Photos in, clusters out: runs a vision model over the photos of a folder or an S3 prefix, and clusters what it sees.
+#[derive(Debug, Parser)]
+#[command(name = "fruitbatch", version, about, propagate_version = true, disable_help_subcommand = true)]
+#[command(
+    after_help = "Start with `fruitbatch doctor`: it says what is found, what is missing, and the command that mends it."
+)]
+pub(crate) struct Cli {
+    /// Logs on stderr: text for people, json for machines. What is logged is set by RUST_LOG.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, env = "FRUITBATCH_LOG_FORMAT")]
+    pub(crate) log_format: LogFormat,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    Run(Box<RunArgs>),
+    Samples(SamplesArgs),
+    #[command(subcommand)]
+    Model(ModelCommand),
+    Doctor,
+}
+
+/// Photos to features to clusters: the whole job, resumed if it was begun before
+///
+/// Reads every photo under INPUT, runs the model on it, scales the features, finds principal components and clusters,
+/// and writes results.csv, failures.csv, features/, model/, metrics.json and run.json to the output. The same command
+/// again goes on where the last one stopped; photos that are done aren't computed twice.
+#[derive(Debug, Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[command(after_help = "\
+Every flag is also a key of a --config file (TOML, the same names) and an environment variable: --n-clusters is \
+n-clusters there and FRUITBATCH_N_CLUSTERS here. Flags win over the environment, that over the file, that over the defaults.
+
+Examples:
+  fruitbatch run photos --output out
+  fruitbatch run s3://bucket/fruits/ --output s3://bucket/clusters/ --glob '*.jpg' --n-clusters 4
+  fruitbatch run photos --output out --limit 100 --dry-run
+
+Exit codes: 0 done (also with some photos in failures.csv), 1 failed, 2 wrong usage or config, 3 every photo failed, \
+130 interrupted; after 1 and 130 the same command goes on.")]
+pub(crate) struct RunArgs {
+    /// The photos: a folder, one file, a glob, file:// or s3://bucket/prefix/
+    #[arg(value_name = "INPUT", env = "FRUITBATCH_INPUT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) input: Option<String>,
+    /// Where the results go: a folder or s3://bucket/prefix/, not equal to or above INPUT
+    #[arg(long, short, value_name = "OUT", env = "FRUITBATCH_OUTPUT")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) output: Option<String>,
+
+    /// Look into folders below INPUT [default: true]
+    #[arg(long, env = "FRUITBATCH_RECURSIVE", help_heading = "Input", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recursive: Option<bool>,
+    /// Only photos whose path matches; without `/` in it the file name must match
+    #[arg(long, value_name = "PATTERN", env = "FRUITBATCH_GLOB", help_heading = "Input")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    glob: Option<String>,
+    /// Only photos modified before this time, such as 2026-01-31T00:00:00Z
+    #[arg(long, value_name = "TIME", env = "FRUITBATCH_MODIFIED_BEFORE", help_heading = "Input")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    modified_before: Option<DateTime<Utc>>,
+    /// Only photos modified after this time
+    #[arg(long, value_name = "TIME", env = "FRUITBATCH_MODIFIED_AFTER", help_heading = "Input")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    modified_after: Option<DateTime<Utc>>,
+    /// Where labels come from: parent (the photo's folder), none, regex:RE (its first group), or a CSV file with the
+    /// columns path and label [default: parent]
+    #[arg(long, value_name = "SOURCE", env = "FRUITBATCH_LABEL", help_heading = "Input")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    /// path: a folder Training, Test or Validation in the path becomes the column split, and learning is fitted on
+    /// Training alone [default: none]
+    #[arg(long, value_name = "SOURCE", env = "FRUITBATCH_SPLIT_FROM", help_heading = "Input", value_parser = split_from)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    split_from: Option<SplitFrom>,
+    /// Only the photos named in this file, one path a line, relative to INPUT; - is standard input
+    #[arg(long, value_name = "FILE", env = "FRUITBATCH_FILES_FROM", help_heading = "Input")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files_from: Option<String>,
+    /// At most this many photos, the first in path order
+    #[arg(long, value_name = "N", env = "FRUITBATCH_LIMIT", help_heading = "Input")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
+
+    /// The model, by its name in the catalogue: see `fruitbatch model list` [default: vgg16]
+    #[arg(long, value_name = "NAME", env = "FRUITBATCH_MODEL", help_heading = "Features")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<String>,
+    /// The side in pixels that photos are resized to, or native [default: 224]
+    #[arg(long, value_name = "N|native", env = "FRUITBATCH_IMAGE_SIZE", help_heading = "Features")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image_size: Option<String>,
+    /// How photos are resized, as Pillow does it: bicubic, bilinear or nearest [default: bicubic]
+    #[arg(long, value_name = "FILTER", env = "FRUITBATCH_RESIZE", help_heading = "Features")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resize: Option<String>,
+    /// How the model's last feature map becomes a vector: max, avg or flatten [default: max]
+    #[arg(long, value_name = "KIND", env = "FRUITBATCH_POOLING", help_heading = "Features")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pooling: Option<String>,
+    /// Photos that go through the model at once; more takes more memory, not less time [default: 8]
+    #[arg(long, value_name = "N", env = "FRUITBATCH_BATCH_SIZE", help_heading = "Features")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    batch_size: Option<u32>,
+
+    /// What the flags below stand for when left out: plain (as scikit-learn) or spark-ml (as Spark ML) [default: plain]
+    #[arg(long, value_name = "NAME", env = "FRUITBATCH_PRESET", help_heading = "Learning")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preset: Option<String>,
+    /// Principal components: a count, or a share of the variance such as 0.95 [default: 10]
+    #[arg(long, value_name = "N|SHARE", env = "FRUITBATCH_N_COMPONENTS", help_heading = "Learning")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n_components: Option<String>,
+    /// Clusters: a count, or auto for the best silhouette [default: the number of labels, else auto]
+    #[arg(long, value_name = "K|auto", env = "FRUITBATCH_N_CLUSTERS", help_heading = "Learning")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n_clusters: Option<String>,
+    /// How often KMeans starts anew; the best counts [default: 10]
+    #[arg(long, value_name = "N", env = "FRUITBATCH_N_INIT", help_heading = "Learning")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n_init: Option<usize>,
+    /// The most steps of one start of KMeans [default: 300]
+    #[arg(long, value_name = "N", env = "FRUITBATCH_MAX_ITER", help_heading = "Learning")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_iter: Option<usize>,
+    /// KMeans's relative tolerance [default: 0.0001]
+    #[arg(long, value_name = "TOL", env = "FRUITBATCH_TOL", help_heading = "Learning")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tol: Option<f64>,
+    /// Delta degrees of freedom of the scaler: 0 as scikit-learn, 1 as Spark [default: the preset's]
+    #[arg(long, value_name = "0|1", env = "FRUITBATCH_DDOF", help_heading = "Learning")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ddof: Option<u8>,
+    /// Divide each principal component by its standard deviation [default: false]
+    #[arg(long, env = "FRUITBATCH_WHITEN", help_heading = "Learning", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    whiten: Option<bool>,
+    /// Divide each row of principal components by its length before clustering [default: false]
+    #[arg(long, env = "FRUITBATCH_NORMALIZE", help_heading = "Learning", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    normalize: Option<bool>,
+    /// The seed of everything random [default: 0]
+    #[arg(long, value_name = "N", env = "FRUITBATCH_SEED", help_heading = "Learning")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+
+    /// Where the work is done: local, a scheduler and an executor inside this process [default: local]
+    #[arg(long, value_name = "WHERE", env = "FRUITBATCH_SCHEDULER", help_heading = "Running")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scheduler: Option<String>,
+    /// Tasks at a time [default: the cores of this process]
+    #[arg(long, value_name = "N", env = "FRUITBATCH_SLOTS", help_heading = "Running")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    slots: Option<NonZeroUsize>,
+    /// Photos in a chunk, the unit that is committed [default: about 30 seconds of work]
+    #[arg(long, value_name = "N", env = "FRUITBATCH_CHUNK_SIZE", help_heading = "Running")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    chunk_size: Option<NonZeroUsize>,
+    /// What becomes of a photo that can't be used: quarantine (into failures.csv) or fail (stop) [default: quarantine]
+    #[arg(long, value_name = "WHAT", env = "FRUITBATCH_ON_ERROR", help_heading = "Running", value_parser = on_error)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    on_error: Option<OnError>,
+    /// Delete what an earlier run wrote to OUT, and start over
+    #[arg(long, env = "FRUITBATCH_OVERWRITE", help_heading = "Running", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overwrite: Option<bool>,
+    /// List the photos and say what would run, but run nothing
+    #[arg(long, help_heading = "Running")]
+    #[serde(skip)]
+    pub(crate) dry_run: bool,
+    /// A TOML file with keys named as these flags
+    #[arg(long, value_name = "FILE", env = "FRUITBATCH_CONFIG", help_heading = "Running")]
+    #[serde(skip)]
+    pub(crate) config: Option<PathBuf>,
+    /// Print every key with its value and where that came from, but run nothing
+    #[arg(long, help_heading = "Running")]
+    #[serde(skip)]
+    pub(crate) show_config: bool,
+    /// How progress is told, on stderr: bar, json (an event a line) or none
+    #[arg(long, value_enum, default_value_t = ProgressStyle::Bar, env = "FRUITBATCH_PROGRESS", help_heading = "Running")]
+    #[serde(skip)]
+    pub(crate) progress: ProgressStyle,
+
+    /// The AWS profile [default: the AWS chain's]
+    #[arg(long, value_name = "NAME", env = "FRUITBATCH_PROFILE", help_heading = "AWS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    profile: Option<String>,
+    /// The AWS region [default: the AWS chain's]
+    #[arg(long, value_name = "REGION", env = "FRUITBATCH_REGION", help_heading = "AWS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    region: Option<String>,
+    /// The endpoint of an S3-compatible server [default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL]
+    #[arg(long, value_name = "URL", env = "FRUITBATCH_ENDPOINT_URL", help_heading = "AWS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    endpoint_url: Option<String>,
+    /// Do not sign requests: for public buckets
+    #[arg(long, env = "FRUITBATCH_NO_SIGN_REQUEST", help_heading = "AWS", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    no_sign_request: Option<bool>,
+    /// requester: pay for the requests to a requester-pays bucket
+    #[arg(long, value_name = "requester", env = "FRUITBATCH_REQUEST_PAYER", help_heading = "AWS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_payer: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProgressStyle {
+    Bar,
+    Json,
+    None,
+}
+
+/// Draw a small labelled set of fruit photos: four labels, each fruit turned through 360 degrees
+#[derive(Debug, Args)]
+pub(crate) struct SamplesArgs {
+    /// The folder they are written to
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
+    /// Photos a label
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    pub(crate) per_label: usize,
+    /// The side of a photo in pixels
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(crate) size: u32,
+    /// The seed: the same seed draws the same photos
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+/// The models: list, fetch, import, inspect
+#[derive(Debug, Subcommand)]
+pub(crate) enum ModelCommand {
+    /// The models of the catalogue, and which of them are here
+    List,
+    /// Get a model of the catalogue by its recipe, and check it
+    Fetch {
+        /// Its name in the catalogue
+        name: String,
+    },
+    Import(ImportArgs),
+    /// What a model takes, gives and consists of
+    Inspect {
+        /// A name in the catalogue, a digest, or an ONNX file
+        model: String,
+    },
+}
+
+/// Turn an ONNX classifier into a feature extractor and enter it in your catalogue
+///
+/// Cuts the head off behind the last spatial tensor (or the one named by --cut), frees batch and image size, makes the
+/// layout NCHW, and stores the result by its digest. After that `fruitbatch run --model NAME` uses it.
+#[derive(Debug, Args)]
+pub(crate) struct ImportArgs {
+    /// The model, an ONNX file
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// Its name in the catalogue
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: String,
+    /// The tensor behind which the head is cut off [default: the last spatial one]
+    #[arg(long, value_name = "TENSOR")]
+    pub(crate) cut: Option<String>,
+    /// What happens to pixels before the model: caffe (BGR, mean off), torch (0..1, ImageNet's mean and deviation), tf
+    /// (-1..1) or none (RGB, 0..255)
+    #[arg(long, value_name = "NAME", default_value = "torch")]
+    pub(crate) preprocessing: Preprocessing,
+    /// Where the model's input has its channels: nchw, nhwc, or auto to find out
+    #[arg(long, value_name = "LAYOUT", default_value = "auto")]
+    pub(crate) input_layout: InputLayout,
+    /// One line about it, for the catalogue
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) description: Option<String>,
+    /// The licence of the weights, for the catalogue
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) licence: Option<String>,
+    /// Whom the licence wants named, for the catalogue
+    #[arg(long, value_name = "TEXT")]
+    pub(crate) attribution: Option<String>,
+}
+
+fn split_from(text: &str) -> Result<SplitFrom, String> {
+    match text {
+        "none" => Ok(SplitFrom::None),
+        "path" => Ok(SplitFrom::Path),
+        other => Err(format!("`{other}` is none of: none, path")),
+    }
+}
+
+fn on_error(text: &str) -> Result<OnError, String> {
+    match text {
+        "quarantine" => Ok(OnError::Quarantine),
+        "fail" => Ok(OnError::Fail),
+        other => Err(format!("`{other}` is none of: quarantine, fail")),
+    }
+}

@@ -1,0 +1,6 @@
+//! One module a command.
+
+pub(crate) mod doctor;
+pub(crate) mod model;
+pub(crate) mod run;
+pub(crate) mod samples;

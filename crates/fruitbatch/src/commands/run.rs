@@ -1,0 +1,94 @@
+//! `fruitbatch run`.
+
+use std::io::Write;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+
+use clap::ArgMatches;
+use fruitbatch_pipeline::RunPlan;
+use fruitbatch_pipeline::selection::Selection;
+use fruitbatch_storage::Storage;
+use fruitbatch_vision::cache::cache_dir;
+use fruitbatch_vision::{CachedModelFiles, Catalogue, ModelSessions};
+use tokio_util::sync::CancellationToken;
+
+use crate::cli::RunArgs;
+use crate::config_layers::LayeredConfig;
+use crate::exit::{CommandError, Done};
+use crate::{progress, summary};
+
+/// Resolves the configuration and carries it out, or shows what would be done.
+pub(crate) fn run(args: &RunArgs, matches: &ArgMatches) -> Result<Done, CommandError> {
+    let layered = LayeredConfig::resolve(args, matches)?;
+    if args.show_config {
+        return show_config(&layered).map_err(CommandError::Stdout);
+    }
+    let catalogue = Catalogue::load()?;
+    let plan = layered.config.plan(&catalogue)?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CommandError::Runtime)?;
+    let outcome = if args.dry_run {
+        runtime.block_on(dry_run(&plan))
+    } else {
+        runtime.block_on(carry_out(&plan, catalogue, args))
+    };
+    // Whatever a cancelled job still computes isn't waited for: nothing of it would be committed.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn carry_out(plan: &RunPlan, catalogue: Catalogue, args: &RunArgs) -> Result<Done, CommandError> {
+    let files = Arc::new(CachedModelFiles::new(cache_dir().map_err(CommandError::Cache)?));
+    let sessions = Arc::new(ModelSessions::new(files, catalogue, inference_threads(plan.slots)));
+    let cancel = CancellationToken::new();
+    tokio::spawn(cancel_on_signal(cancel.clone()));
+    let observer = progress::observer(args.progress);
+    let finished = fruitbatch_pipeline::run(plan, sessions, observer.as_ref(), &cancel).await?;
+    drop(observer);
+    summary::print(&mut std::io::stdout().lock(), plan, &finished).map_err(CommandError::Stdout)?;
+    Ok(if finished.every_photo_failed() { Done::EveryPhotoFailed } else { Done::Fine })
+}
+
+/// All slots share one session, so it gets the threads of all of them, but never more than there are cores.
+fn inference_threads(slots: NonZeroUsize) -> NonZeroUsize {
+    slots.min(fruitbatch_pipeline::available_cores())
+}
+
+/// The first SIGINT or SIGTERM stops the run cleanly; after that the signals do what they always do.
+async fn cancel_on_signal(cancel: CancellationToken) {
+    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
+        return;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    eprintln!("stopping; once more to stop at once");
+    cancel.cancel();
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = terminate.recv() => {}
+    }
+    std::process::exit(130);
+}
+
+fn show_config(layered: &LayeredConfig) -> std::io::Result<Done> {
+    let mut out = std::io::stdout().lock();
+    let width = layered.origins.keys().map(String::len).max().unwrap_or_default();
+    for (key, (value, origin)) in &layered.origins {
+        let value = match value {
+            serde_json::Value::Null => "-".to_owned(),
+            serde_json::Value::String(text) => text.clone(),
+            other => other.to_string(),
+        };
+        writeln!(out, "{key:width$}  {value:24}  {origin}")?;
+    }
+    Ok(Done::Fine)
+}
+
+async fn dry_run(plan: &RunPlan) -> Result<Done, CommandError> {
+    let storage = Storage::new(plan.storage_options.clone());
+    let selection = Selection::list(plan, &storage).await?;
+    summary::print_dry_run(&mut std::io::stdout().lock(), plan, &selection).map_err(CommandError::Stdout)?;
+    Ok(Done::Fine)
+}

@@ -1,0 +1,20 @@
+//! Logs go to stderr; by default only warnings, so that progress and summary stay readable.
+
+use tracing_subscriber::EnvFilter;
+
+use crate::cli::LogFormat;
+
+/// What is logged unless RUST_LOG says otherwise: our own warnings, and nothing but errors of the engine, whose warnings
+/// are about things that a run handles by itself.
+const DEFAULT_FILTER: &str =
+    "error,fruitbatch=warn,fruitbatch_pipeline=warn,fruitbatch_storage=warn,fruitbatch_vision=warn";
+
+/// Starts logging.
+pub(crate) fn start(format: LogFormat) {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(DEFAULT_FILTER));
+    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => subscriber.init(),
+        LogFormat::Json => subscriber.json().init(),
+    }
+}

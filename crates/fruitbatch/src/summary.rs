@@ -1,0 +1,168 @@
+//! What a run says at its end, on stdout.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use comfy_table::presets::NOTHING;
+use comfy_table::{CellAlignment, Table};
+use fruitbatch_pipeline::outputs::{
+    FAILURES_CSV, METRICS, MODEL_FOLDER, Metrics, RESULTS_CSV, RESULTS_PARQUET,
+};
+use fruitbatch_pipeline::selection::Selection;
+use fruitbatch_pipeline::{RunPlan, RunSummary};
+use indicatif::{HumanBytes, HumanCount};
+
+/// The label-by-cluster table gets hard to read beyond this many labels; the rest is in results.csv.
+const MOST_LABELS: usize = 40;
+/// The photos that failed are named up to this many; all are in failures.csv.
+const MOST_FAILURES: usize = 5;
+
+/// Tells what was found, how long it took, and how to open the results.
+pub(crate) fn print(out: &mut impl Write, plan: &RunPlan, summary: &RunSummary) -> io::Result<()> {
+    let metrics = &summary.metrics;
+    writeln!(out)?;
+    print_counts(out, plan, summary)?;
+    if metrics.learning.is_some() {
+        print_clusters(out, metrics)?;
+    }
+    print_timings(out, summary)?;
+    print_places(out, plan, summary)
+}
+
+fn print_counts(out: &mut impl Write, plan: &RunPlan, summary: &RunSummary) -> io::Result<()> {
+    let metrics = &summary.metrics;
+    let resumed = match summary.resumed {
+        0 => String::new(),
+        resumed => format!(", {} of them by an earlier run", count(resumed as u64)),
+    };
+    writeln!(
+        out,
+        "{} photos listed = {} in the results + {} failed{resumed}",
+        count(metrics.listed),
+        count(metrics.rows),
+        count(metrics.failures)
+    )?;
+    if metrics.failures > 0 {
+        let reasons: Vec<String> = metrics
+            .failures_by_reason
+            .iter()
+            .map(|(reason, photos)| format!("{} {reason}", count(*photos)))
+            .collect();
+        writeln!(out, "  {}: see {}", reasons.join(", "), output_file(plan, FAILURES_CSV))?;
+        for failure in summary.failures.iter().take(MOST_FAILURES) {
+            writeln!(out, "    {}: {}: {}", failure.path, failure.reason, failure.detail)?;
+        }
+        if summary.failures.len() > MOST_FAILURES {
+            writeln!(out, "    ...")?;
+        }
+    }
+    if summary.kept_aside > 0 {
+        writeln!(
+            out,
+            "  the features of {} photos that aren't selected now are kept for later",
+            count(summary.kept_aside)
+        )?;
+    }
+    writeln!(out)
+}
+
+fn print_clusters(out: &mut impl Write, metrics: &Metrics) -> io::Result<()> {
+    let Some(report) = &metrics.learning else { return Ok(()) };
+    let kept: f64 = report.explained_variance_ratio.iter().take(report.n_components).sum();
+    writeln!(out, "{} components keep {:.1} % of the variance", report.n_components, 100.0 * kept)?;
+    let mut figures =
+        vec![format!("{} clusters", report.n_clusters), format!("inertia {:.0}", report.inertia)];
+    for (name, figure) in [("silhouette", report.silhouette), ("ARI", report.ari), ("NMI", report.nmi)] {
+        if let Some(figure) = figure {
+            figures.push(format!("{name} {figure:.3}"));
+        }
+    }
+    writeln!(out, "{}", figures.join(", "))?;
+    if let Some(contingency) = &report.contingency {
+        let mut table = Table::new();
+        table.load_preset(NOTHING);
+        let mut header = vec!["label".to_owned(), "photos".to_owned()];
+        header.extend(contingency.clusters.iter().map(|cluster| format!("cluster {cluster}")));
+        table.set_header(header);
+        for (label, counts) in metrics.labels.iter().zip(&contingency.counts).take(MOST_LABELS) {
+            let mut row = vec![label.label.clone(), count(label.photos)];
+            row.extend(
+                counts.iter().map(|photos| if *photos == 0 { ".".to_owned() } else { count(*photos) }),
+            );
+            table.add_row(row);
+        }
+        for column in table.column_iter_mut().skip(1) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+        writeln!(out, "{table}")?;
+        if metrics.labels.len() > MOST_LABELS {
+            writeln!(out, "and {} labels more", metrics.labels.len() - MOST_LABELS)?;
+        }
+    }
+    writeln!(out)
+}
+
+fn print_timings(out: &mut impl Write, summary: &RunSummary) -> io::Result<()> {
+    let timings = &summary.metrics.timings;
+    let stages: Vec<String> =
+        timings.stages.iter().map(|stage| format!("{} {:.1} s", stage.stage, stage.seconds)).collect();
+    writeln!(out, "{:.1} s: {}", timings.total_seconds, stages.join(", "))?;
+    if timings.photos_computed > 0 {
+        writeln!(
+            out,
+            "{:.1} photos a second ({:.1} s in the model, {:.1} s decoding)",
+            timings.photos_per_second, timings.inference_seconds, timings.decode_seconds
+        )?;
+    }
+    writeln!(out)
+}
+
+fn print_places(out: &mut impl Write, plan: &RunPlan, summary: &RunSummary) -> io::Result<()> {
+    let at = |file: &str| output_file(plan, file);
+    if summary.every_photo_failed() {
+        return writeln!(out, "not one photo could be used: {} says why", at(FAILURES_CSV));
+    }
+    let parquet = at(RESULTS_PARQUET);
+    writeln!(out, "results  {}", at(RESULTS_CSV))?;
+    writeln!(out, "metrics  {}", at(METRICS))?;
+    writeln!(out, "model    {}", at(MODEL_FOLDER))?;
+    writeln!(out, "open with")?;
+    writeln!(out, "  pandas  pandas.read_parquet(\"{parquet}\")")?;
+    writeln!(out, "  DuckDB  SELECT cluster, label, count(*) FROM '{parquet}' GROUP BY ALL ORDER BY ALL")?;
+    writeln!(out, "  Spark   spark.read.parquet(\"{parquet}\")")
+}
+
+/// Tells what a run would do.
+pub(crate) fn print_dry_run(out: &mut impl Write, plan: &RunPlan, selection: &Selection) -> io::Result<()> {
+    writeln!(
+        out,
+        "{} photos, {} under {}",
+        count(selection.photos.len() as u64),
+        HumanBytes(selection.bytes()),
+        selection.root
+    )?;
+    let mut labels: BTreeMap<&str, u64> = BTreeMap::new();
+    for photo in &selection.photos {
+        *labels.entry(photo.label.as_deref().unwrap_or("(no label)")).or_default() += 1;
+    }
+    for (label, photos) in labels.iter().take(MOST_LABELS) {
+        writeln!(out, "  {:>8}  {label}", count(*photos))?;
+    }
+    if labels.len() > MOST_LABELS {
+        writeln!(out, "  and {} labels more", labels.len() - MOST_LABELS)?;
+    }
+    writeln!(out, "features  {}", plan.embedding)?;
+    writeln!(out, "slots     {}", plan.slots)?;
+    writeln!(out, "output    {}", plan.output)?;
+    writeln!(out, "this was a dry run: nothing was read but the listing, nothing was written")
+}
+
+/// An output as a person would name it: below OUT as it was given.
+fn output_file(plan: &RunPlan, file: &str) -> String {
+    let given = plan.config.output.as_deref().unwrap_or_default();
+    format!("{}/{file}", given.trim_end_matches('/'))
+}
+
+fn count(number: u64) -> String {
+    HumanCount(number).to_string()
+}
