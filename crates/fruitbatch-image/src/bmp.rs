@@ -88,7 +88,7 @@ impl Header {
                 (width.into(), height.into(), false, u16_at(bytes, at(10))?, Compression::None, 0, 3)
             }
             40 | 52 | 56 | 64 | 108 | 124 => {
-                let signed_height = u32_at(bytes, at(8))? as i32;
+                let signed_height = u32_at(bytes, at(8))?.cast_signed();
                 let compression = match u32_at(bytes, at(16))? {
                     0 => Compression::None,
                     1 => Compression::RunLength8,

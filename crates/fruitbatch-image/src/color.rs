@@ -51,11 +51,11 @@ pub(crate) fn divide_by_alpha(sample: u8, alpha: u8) -> u8 {
 }
 
 /// A palette of up to 256 RGB entries. An index without an entry is black.
-pub(crate) struct Palette([[u8; 3]; 256]);
+pub(crate) struct Palette(Box<[[u8; 3]; 256]>);
 
 impl Palette {
     pub(crate) fn new(entries: impl IntoIterator<Item = [u8; 3]>) -> Self {
-        let mut palette = [[0; 3]; 256];
+        let mut palette = Box::new([[0; 3]; 256]);
         for (slot, entry) in palette.iter_mut().zip(entries) {
             *slot = entry;
         }
@@ -65,11 +65,6 @@ impl Palette {
     /// From red, green, blue, red, green, blue, ...
     pub(crate) fn from_rgb_bytes(bytes: &[u8]) -> Self {
         Self::new(bytes.as_chunks::<3>().0.iter().copied())
-    }
-
-    /// Every index is its own shade of gray.
-    pub(crate) fn gray() -> Self {
-        Self::new((0..=u8::MAX).map(|shade| [shade; 3]))
     }
 
     pub(crate) fn look_up(&self, index: u8) -> [u8; 3] {

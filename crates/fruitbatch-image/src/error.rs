@@ -66,14 +66,20 @@ impl DecodeError {
         }
     }
 
+    #[allow(
+        clippy::needless_pass_by_value,
+        reason = "literals, errors and `format_args!` are passed as they are"
+    )]
     pub(crate) fn truncated(format: Format, detail: impl ToString) -> Self {
         Self::Truncated { format, detail: detail.to_string() }
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "see `truncated`")]
     pub(crate) fn corrupt(format: Format, detail: impl ToString) -> Self {
         Self::Corrupt { format, detail: detail.to_string() }
     }
 
+    #[allow(clippy::needless_pass_by_value, reason = "see `truncated`")]
     pub(crate) fn unsupported(what: impl ToString) -> Self {
         Self::Unsupported { what: what.to_string() }
     }

@@ -13,7 +13,7 @@ pub enum Format {
     Gif,
     /// WebP, first frame.
     WebP,
-    /// TIFF and BigTIFF, first page.
+    /// TIFF and `BigTIFF`, first page.
     Tiff,
     /// Windows and OS/2 bitmap.
     Bmp,

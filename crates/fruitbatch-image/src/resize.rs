@@ -48,6 +48,10 @@ impl Resizer {
     ///
     /// The same size gives a copy, whatever the filter. An image without pixels, or a target without pixels, gives
     /// black pixels as far as there are any.
+    ///
+    /// # Panics
+    ///
+    /// If the target has more bytes than can be addressed.
     pub fn resize(&mut self, image: &RgbImage, width: u32, height: u32, filter: Filter) -> RgbImage {
         if (image.width(), image.height()) == (width, height) {
             return image.clone();
@@ -83,7 +87,7 @@ impl Resizer {
             }
             (Some(row_weights), None) => convolve_rows(input, row_bytes(input_width), &row_weights, output),
             (None, Some(column_weights)) => {
-                convolve_columns(input, row_bytes(width), &column_weights, output)
+                convolve_columns(input, row_bytes(width), &column_weights, output);
             }
             (None, None) => output.copy_from_slice(input),
         }

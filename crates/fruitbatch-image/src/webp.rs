@@ -15,6 +15,7 @@ use crate::rgb_image::RgbImage;
 /// Decodes a WebP file, lossy or lossless; of an animation, the first frame on its canvas.
 pub(crate) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, DecodeError> {
     check_length(bytes)?;
+    check_lossy_frame(bytes.get(RIFF_HEADER_BYTES..).unwrap_or_default(), limits)?;
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(describe)?;
     decoder.set_memory_limit(limits.max_memory());
     let (width, height) = decoder.dimensions();
@@ -35,6 +36,38 @@ pub(crate) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, Dec
         image: RgbImage::from_checked(width, height, pixels),
         orientation: Orientation::from_metadata(exif.as_deref(), xmp.as_deref()),
     })
+}
+
+/// `RIFF`, a length and `WEBP`.
+const RIFF_HEADER_BYTES: usize = 12;
+
+/// Checks the size that the first lossy frame has by its own header. The decoder compares it with the size of the canvas
+/// only after decoding.
+fn check_lossy_frame(mut chunks: &[u8], limits: &DecodeLimits) -> Result<(), DecodeError> {
+    /// Name and length of a chunk.
+    const CHUNK_HEADER_BYTES: usize = 8;
+    /// Position, size and timing of an animation's frame, before its own chunks.
+    const FRAME_HEADER_BYTES: usize = 16;
+    /// Width and height in a key frame (RFC 6386, section 9.1), without the two bits of scale.
+    const SIZE_AT: usize = 6;
+    const SIZE_BITS: u16 = 0x3fff;
+    while let Some((header, rest)) = chunks.split_at_checked(CHUNK_HEADER_BYTES) {
+        let length = u32::from_le_bytes([header[4], header[5], header[6], header[7]]) as usize;
+        match &header[..4] {
+            b"VP8 " => {
+                if let Some(&[width_low, width_high, height_low, height_high, ..]) = rest.get(SIZE_AT..) {
+                    let width = u16::from_le_bytes([width_low, width_high]) & SIZE_BITS;
+                    let height = u16::from_le_bytes([height_low, height_high]) & SIZE_BITS;
+                    limits.check_pixels(width.into(), height.into())?;
+                }
+                return Ok(());
+            }
+            b"ANMF" => chunks = rest.get(FRAME_HEADER_BYTES..).unwrap_or_default(),
+            // Chunks are padded to an even length.
+            _ => chunks = rest.get(length.next_multiple_of(2)..).unwrap_or_default(),
+        }
+    }
+    Ok(())
 }
 
 /// A RIFF file says in its header how long it is. A shorter one may still decode, to less than its pixels.

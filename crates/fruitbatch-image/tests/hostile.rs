@@ -1,5 +1,7 @@
 //! Files that are cut off, mutated, or made to exhaust memory: always an answer, never a panic, bounded memory.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod common;
 
 use std::alloc::{GlobalAlloc, Layout, System};
@@ -121,7 +123,7 @@ fn mutated_files_do_no_harm() {
     for (name, bytes) in fixture_files() {
         for _ in 0..mutations {
             let mut mutated = bytes.clone();
-            for _ in 0..1 + random.below(6) {
+            for _ in 0..=random.below(6) {
                 let at = random.below(mutated.len());
                 match random.below(5) {
                     0 => mutated[at] = random.below(256) as u8,
@@ -317,7 +319,7 @@ fn crc32(bytes: &[u8]) -> u32 {
     checksum.sum()
 }
 
-/// SplitMix64 (Steele, Lea and Flood, 2014).
+/// `SplitMix64` (Steele, Lea and Flood, 2014).
 struct Random(u64);
 
 impl Random {

@@ -3,12 +3,16 @@
 //! The interpreter is `FRUITBATCH_PYTHON`, else `python3`. The photos are looked for in `FRUITBATCH_SHARED`, else in
 //! `../shared` beside the repository.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
 mod common;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use fruitbatch_image::{DecodeLimits, decode};
+use serde_json::Value;
 
 use crate::common::{read_manifest, summary};
 
@@ -22,7 +26,7 @@ fn every_kind_of_file_decodes_to_pillows_pixels() {
     run(Command::new(python).arg(script()).arg("corpus").arg(folder.path()));
     let expected = read_manifest(&folder.path().join("manifest.json"));
     assert!(expected.len() > 450, "the corpus holds {} files", expected.len());
-    compare(expected, |name| folder.path().join(name));
+    compare(&expected, |name| folder.path().join(name));
 }
 
 #[test]
@@ -45,7 +49,7 @@ fn reference_photos_decode_to_pillows_pixels() {
     run(Command::new(python).arg(script()).arg("photos").arg(&manifest).args(&photos));
     let expected = read_manifest(&manifest);
     assert_eq!(expected.len(), photos.len());
-    compare(expected, |path| PathBuf::from(path));
+    compare(&expected, |path| PathBuf::from(path));
 }
 
 #[test]
@@ -58,12 +62,9 @@ fn resizes_give_the_pixels_of_this_pillow() {
     assert_eq!(read_manifest(&manifest), read_manifest(&common::fixtures().join("resizes.json")));
 }
 
-fn compare(
-    expected: std::collections::BTreeMap<String, serde_json::Value>,
-    path_of: impl Fn(&str) -> PathBuf,
-) {
+fn compare(expected: &BTreeMap<String, Value>, path_of: impl Fn(&str) -> PathBuf) {
     let mut differences = Vec::new();
-    for (name, expected) in &expected {
+    for (name, expected) in expected {
         let bytes = std::fs::read(path_of(name)).unwrap();
         match decode(&bytes, &DecodeLimits::default()) {
             Ok(image) if summary(&image) == *expected => {}

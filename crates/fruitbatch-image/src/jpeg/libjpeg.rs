@@ -46,7 +46,7 @@ pub(crate) struct Samples {
     pub(crate) width: u32,
     pub(crate) height: u32,
     pub(crate) components: usize,
-    pub(crate) samples: Vec<u8>,
+    pub(crate) interleaved: Vec<u8>,
 }
 
 /// Which colour space the three or four components of a file are in.
@@ -110,7 +110,7 @@ impl Session {
         // SAFETY: `state` points to a live `State` that only this call and the callbacks below use. The order of calls is
         // the one of libjpeg.txt: error manager, create, source, header, parameters, start, scanlines, finish. References
         // that are made for a call end with it. `source` points into `bytes` or `tables`, which outlive this function.
-        // `samples` has room for `output_height` rows of `row_bytes`, the size that libjpeg announced for its rows.
+        // `interleaved` has room for `output_height` rows of `row_bytes`, the size that libjpeg announced for its rows.
         unsafe {
             jpeg_std_error(&mut (*state).error_manager);
             (*state).error_manager.error_exit = Some(fail);
@@ -155,10 +155,10 @@ impl Session {
             let components = usize::try_from((*state).decompressor.output_components)
                 .map_err(|_| DecodeError::corrupt(Format::Jpeg, "a negative number of components"))?;
             let row_bytes = width as usize * components;
-            let mut samples = vec![0_u8; row_bytes * height as usize];
+            let mut interleaved = vec![0_u8; row_bytes * height as usize];
             while (*state).decompressor.output_scanline < height {
                 let row = (*state).decompressor.output_scanline;
-                let mut row_start = samples.as_mut_ptr().add(row as usize * row_bytes);
+                let mut row_start = interleaved.as_mut_ptr().add(row as usize * row_bytes);
                 if jpeg_read_scanlines(&mut (*state).decompressor, &raw mut row_start, 1) == 0 {
                     return Err(DecodeError::truncated(
                         Format::Jpeg,
@@ -168,7 +168,7 @@ impl Session {
             }
             // All pixels are there: that the end of the image may be missing no longer matters.
             jpeg_finish_decompress(&mut (*state).decompressor);
-            Ok(Samples { width, height, components, samples })
+            Ok(Samples { width, height, components, interleaved })
         }
     }
 

@@ -1,5 +1,6 @@
 //! JPEG: the header read here, in safe code, the samples decoded by [`libjpeg`].
 
+#[allow(unsafe_code, reason = "libjpeg is a C library")]
 pub(crate) mod libjpeg;
 
 use self::libjpeg::{ColorTransform, Samples, decompress};
@@ -18,12 +19,12 @@ use crate::rgb_image::RgbImage;
 pub(crate) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, DecodeError> {
     let header = Header::read(bytes)?;
     limits.check_pixels(header.width, header.height)?;
-    let Samples { width, height, components, samples } =
+    let Samples { width, height, components, interleaved } =
         decompress(bytes, None, ColorTransform::AsMarked, limits)?;
     let pixels = match components {
-        1 => gray_to_rgb(&samples),
-        3 => samples,
-        _ => cmyk_inverted_to_rgb(&samples),
+        1 => gray_to_rgb(&interleaved),
+        3 => interleaved,
+        _ => cmyk_inverted_to_rgb(&interleaved),
     };
     Ok(Decoded {
         image: RgbImage::from_checked(width, height, pixels),

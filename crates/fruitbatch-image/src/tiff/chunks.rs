@@ -31,16 +31,14 @@ impl Chunks {
         let samples = layout.samples;
         let is_planar = samples > 1 && directory.number(Tag::PlanarConfiguration)? == Some(2);
         let (samples_per_chunk, planes) = if is_planar { (1, samples) } else { (samples, 1) };
-        let (chunk_width, chunk_height, offsets, byte_counts) = match directory.number(Tag::TileWidth)? {
-            Some(tile_width) => {
-                let tile_height = directory.number(Tag::TileLength)?.unwrap_or(0);
-                (tile_width, tile_height, Tag::TileOffsets, Tag::TileByteCounts)
-            }
-            None => {
-                let strip_height =
-                    directory.number(Tag::RowsPerStrip)?.unwrap_or(u64::MAX).min(height.into());
-                (width.into(), strip_height, Tag::StripOffsets, Tag::StripByteCounts)
-            }
+        let (chunk_width, chunk_height, offsets, byte_counts) = if let Some(tile_width) =
+            directory.number(Tag::TileWidth)?
+        {
+            let tile_height = directory.number(Tag::TileLength)?.unwrap_or(0);
+            (tile_width, tile_height, Tag::TileOffsets, Tag::TileByteCounts)
+        } else {
+            let strip_height = directory.number(Tag::RowsPerStrip)?.unwrap_or(u64::MAX).min(height.into());
+            (width.into(), strip_height, Tag::StripOffsets, Tag::StripByteCounts)
         };
         let offsets = directory.numbers(offsets)?.unwrap_or_default();
         let byte_counts = directory.numbers(byte_counts)?.unwrap_or_default();

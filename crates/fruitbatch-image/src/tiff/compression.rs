@@ -207,13 +207,13 @@ fn unpack_deflate(stored: &[u8], unpacked_bytes: usize) -> Result<Vec<u8>, Decod
     Ok(unpacked)
 }
 
-/// Apple's PackBits (TIFF 6.0, section 9).
+/// Apple's `PackBits` (TIFF 6.0, section 9).
 fn unpack_pack_bits(mut stored: &[u8], unpacked_bytes: usize) -> Vec<u8> {
     let mut unpacked = Vec::with_capacity(unpacked_bytes);
     while unpacked.len() < unpacked_bytes {
         let Some((&head, rest)) = stored.split_first() else { break };
         stored = rest;
-        match head as i8 {
+        match head.cast_signed() {
             -128 => {}
             literal @ 0.. => {
                 let (bytes, rest) = stored.split_at(stored.len().min(literal as usize + 1));
@@ -271,7 +271,7 @@ fn unpack_jpeg(
     if !is_expected {
         return Err(DecodeError::corrupt(Format::Tiff, "a strip or tile holds a JPEG of another size"));
     }
-    let mut samples = decoded.samples;
+    let mut samples = decoded.interleaved;
     samples.truncate(shape.row_bytes() * shape.height);
     Ok(samples)
 }

@@ -1,4 +1,4 @@
-//! The directory of a TIFF file, which is also the form of EXIF metadata (TIFF 6.0, section 2, and BigTIFF).
+//! The directory of a TIFF file, which is also the form of EXIF metadata (TIFF 6.0, section 2, and `BigTIFF`).
 //!
 //! Nothing is copied and nothing is allocated beyond what the file holds: a count in a hostile file can't ask for memory.
 
@@ -74,10 +74,6 @@ impl<'a> Directory<'a> {
 
     pub(crate) fn is_big_endian(&self) -> bool {
         self.byte_order == ByteOrder::Big
-    }
-
-    pub(crate) fn contains(&self, tag: Tag) -> bool {
-        self.entry(tag).is_some()
     }
 
     /// All numbers of a tag. `None` where the tag isn't there.

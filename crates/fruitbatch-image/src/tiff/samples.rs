@@ -61,7 +61,7 @@ impl SampleLayout {
             (0 | 1, 1, 1 | 2 | 4 | 8, NumberFormat::Unsigned) | (1, 1, 8, NumberFormat::Signed) => {
                 Meaning::Indexed(gray_palette(bits_of_all, photometric == 0))
             }
-            (1, 2, 8, NumberFormat::Unsigned) if !is_associated => Meaning::Indexed(Palette::gray()),
+            (1, 2, 8, NumberFormat::Unsigned) if !is_associated => Meaning::Indexed(gray_palette(8, false)),
             (0 | 1, 1, 16, NumberFormat::Unsigned | NumberFormat::Signed) | (0 | 1, 1, 32, _) => {
                 Meaning::Gray(format)
             }
