@@ -183,7 +183,7 @@ async fn request_page(
         .set_request_payer(connection.request_payer());
     let is_first = page.continuation_token.is_none();
     let answer = if is_first {
-        request.customize().config_override(connection.impatient()).send().await
+        request.customize().config_override(S3Connection::impatient()).send().await
     } else {
         request.send().await
     };
@@ -252,6 +252,6 @@ fn microseconds(instant: &aws_smithy_types::DateTime) -> i64 {
 
 fn literal_head(pattern: &str) -> &str {
     let end =
-        pattern.bytes().position(|byte| is_glob_character(&byte) || byte == b'\\').unwrap_or(pattern.len());
+        pattern.bytes().position(|byte| is_glob_character(byte) || byte == b'\\').unwrap_or(pattern.len());
     &pattern[..end]
 }

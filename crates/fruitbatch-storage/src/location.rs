@@ -187,14 +187,14 @@ impl Location {
         match &self.place {
             Place::Local { path } => {
                 let is_pattern =
-                    |part: &Component<'_>| part.as_os_str().as_bytes().iter().any(is_glob_character);
+                    |part: &Component<'_>| part.as_os_str().as_bytes().iter().copied().any(is_glob_character);
                 let fixed: PathBuf = path.components().take_while(|part| !is_pattern(part)).collect();
                 let pattern = path.strip_prefix(&fixed).ok()?;
                 let pattern = escape(pattern.as_os_str().as_bytes()).into_owned();
                 (!pattern.is_empty()).then(|| (Self::local(fixed), pattern))
             }
             Place::S3 { bucket, prefix } => {
-                let first = prefix.bytes().position(|byte| is_glob_character(&byte))?;
+                let first = prefix.bytes().position(is_glob_character)?;
                 let start = prefix[..first].rfind('/').map_or(0, |slash| slash + 1);
                 let pattern = escape(prefix[start..].trim_end_matches('/').as_bytes()).into_owned();
                 Some((Self::s3(bucket.clone(), prefix[..start].to_owned()), pattern))
@@ -301,7 +301,7 @@ impl From<Location> for String {
     }
 }
 
-pub(crate) fn is_glob_character(byte: &u8) -> bool {
+pub(crate) fn is_glob_character(byte: u8) -> bool {
     matches!(byte, b'*' | b'?' | b'[' | b'{')
 }
 

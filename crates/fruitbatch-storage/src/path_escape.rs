@@ -22,6 +22,8 @@
 
 use std::borrow::Cow;
 
+const HEX_DIGITS: &[u8; 16] = b"0123456789abcdef";
+
 /// Writes a name's bytes as text; see the module's documentation for the scheme. Borrowed where nothing had to be
 /// escaped, as for nearly every name there is.
 pub fn escape(name: &[u8]) -> Cow<'_, str> {
@@ -43,11 +45,7 @@ pub fn escape(name: &[u8]) -> Cow<'_, str> {
         }
         for byte in chunk.invalid() {
             escaped.push_str("\\x");
-            for digit in [byte >> 4, byte & 0xf] {
-                escaped.push(
-                    char::from_digit(u32::from(digit), 16).expect("a half byte is one hexadecimal digit"),
-                );
-            }
+            escaped.extend([byte >> 4, byte & 0xf].map(|digit| char::from(HEX_DIGITS[usize::from(digit)])));
         }
         rest = &rest[chunk.invalid().len()..];
     }

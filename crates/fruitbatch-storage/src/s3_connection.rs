@@ -37,26 +37,31 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For the first byte of an answer; a body that stalls later is ended by the client's stalled-stream protection.
 const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
 /// For one attempt to write or read a whole file of OUT, the largest of which are a few hundred megabytes.
-const OUTPUT_REQUEST_TIMEOUT: Duration = Duration::from_secs(300);
+const OUTPUT_REQUEST_TIMEOUT: Duration = Duration::from_mins(5);
 /// With the client's backoff (doubling from 1 s, jittered, at most 20 s) some 15 s of trouble are ridden out within one
 /// call. Environment and profile may set another number.
 const MAX_ATTEMPTS: u32 = 6;
 /// What `aws-config` gives if neither environment nor profile say anything.
 const SDK_DEFAULT_MAX_ATTEMPTS: u32 = 3;
 /// Credentials are renewed this long before they end, so that a request's retries stay within their life.
-const RENEW_CREDENTIALS_BEFORE_END: Duration = Duration::from_secs(300);
+const RENEW_CREDENTIALS_BEFORE_END: Duration = Duration::from_mins(5);
 
 pub(crate) struct S3Connection {
     pub(crate) client: aws_sdk_s3::Client,
     /// Set if requests go to a server other than AWS's own.
     pub(crate) endpoint_url: Option<String>,
     region: String,
-    path_style: bool,
-    use_fips: bool,
-    use_dual_stack: bool,
+    host_rules: HostRules,
     request_payer: bool,
     /// `None`: requests are not signed.
     credentials: Option<Arc<RenewedCredentials>>,
+}
+
+/// Which of a bucket's host names is asked.
+struct HostRules {
+    path_style: bool,
+    fips: bool,
+    dual_stack: bool,
 }
 
 impl fmt::Debug for S3Connection {
@@ -98,9 +103,11 @@ impl S3Connection {
             client: aws_sdk_s3::Client::from_conf(client_config.build()),
             endpoint_url,
             region,
-            path_style,
-            use_fips: sdk_config.use_fips().unwrap_or(false),
-            use_dual_stack: sdk_config.use_dual_stack().unwrap_or(false),
+            host_rules: HostRules {
+                path_style,
+                fips: sdk_config.use_fips().unwrap_or(false),
+                dual_stack: sdk_config.use_dual_stack().unwrap_or(false),
+            },
             request_payer: options.request_payer,
             credentials: sdk_config
                 .credentials_provider()
@@ -115,7 +122,7 @@ impl S3Connection {
     }
 
     /// The settings for a first request, whose failure a person is waiting for: fewer attempts.
-    pub(crate) fn impatient(&self) -> aws_sdk_s3::config::Builder {
+    pub(crate) fn impatient() -> aws_sdk_s3::config::Builder {
         aws_sdk_s3::config::Builder::new()
             .retry_config(RetryConfig::standard().with_max_attempts(SDK_DEFAULT_MAX_ATTEMPTS))
     }
@@ -160,9 +167,9 @@ impl S3Connection {
         let parameters = Params::builder()
             .bucket(bucket)
             .region(&self.region)
-            .use_fips(self.use_fips)
-            .use_dual_stack(self.use_dual_stack)
-            .force_path_style(self.path_style)
+            .use_fips(self.host_rules.fips)
+            .use_dual_stack(self.host_rules.dual_stack)
+            .force_path_style(self.host_rules.path_style)
             .set_endpoint(self.endpoint_url.clone())
             .build()
             .map_err(|error| error.to_string())?;
@@ -196,7 +203,7 @@ async fn load_sdk_config(
         let profile = options
             .profile
             .iter()
-            .fold(ProfileFileRegionProvider::builder(), |builder, profile| builder.profile_name(profile));
+            .fold(ProfileFileRegionProvider::builder(), aws_config::profile::region::Builder::profile_name);
         let regions = RegionProviderChain::first_try(EnvironmentVariableRegionProvider::new())
             .or_else(profile.build())
             .or_else(Region::new(DEFAULT_REGION));

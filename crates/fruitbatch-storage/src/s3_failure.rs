@@ -144,10 +144,10 @@ impl S3Failure {
                 | "IncompleteBody",
                 _,
             )
+            // Without a code it is the missing page of some proxy, which says nothing of the object.
+            | ("", 404)
             | (_, 408 | 429 | 500..) => Cause::Passing,
             (_, 401 | 403) => Cause::AccessDenied,
-            // A missing page of some proxy says nothing of the object.
-            ("", 404) => Cause::Passing,
             _ => Cause::Invalid,
         };
         let problem = match (code, message) {

@@ -241,7 +241,7 @@ struct StoredObject {
 impl StoredObject {
     fn new(content: Bytes) -> Self {
         // As long as S3's MD5 and, like it, a function of the content alone.
-        let etag = Sha256::digest(&content).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let etag = hex::encode(&Sha256::digest(&content)[..16]);
         Self { content, etag, modified: SystemTime::now() }
     }
 
@@ -317,7 +317,8 @@ impl S3Access for Store {
         let mut state = self.lock();
         let public = bucket.as_ref().is_some_and(|bucket| state.public_buckets.contains(bucket));
         let reads = matches!(operation.as_str(), "GetObject" | "HeadObject" | "ListObjectsV2" | "HeadBucket");
-        if !signed && !(public && reads) {
+        let allowed = signed || (public && reads);
+        if !allowed {
             return Err(s3_error!(AccessDenied, "Access Denied"));
         }
         state.requests.push(RecordedRequest { operation, bucket, key, signed, region, requester_pays });
@@ -552,16 +553,11 @@ fn url_encode(text: &str) -> String {
 
 /// Tokens are opaque to clients: hexadecimal, so that a client which takes one for a key fails at once.
 fn encode_token(key: &str) -> String {
-    key.bytes().map(|byte| format!("{byte:02x}")).collect()
+    hex::encode(key)
 }
 
 fn decode_token(token: &str) -> S3Result<String> {
     let invalid = || s3_error!(InvalidArgument, "The continuation token provided is incorrect");
-    let bytes = (0..token.len())
-        .step_by(2)
-        .map(|at| {
-            token.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok()).ok_or_else(invalid)
-        })
-        .collect::<S3Result<Vec<u8>>>()?;
+    let bytes = hex::decode(token).map_err(|_| invalid())?;
     String::from_utf8(bytes).map_err(|_| invalid())
 }
