@@ -25,8 +25,10 @@ if [ ! -d "$zig" ]; then
     mv "$zig.part" "$zig"
 fi
 
+# Its own folder below the build folder, so plain builds stay as they are. The C libraries inside are linked statically:
+# LZMA's would take the system's if it found one.
 target=$(processor)-unknown-linux-gnu
-CARGO_ZIGBUILD_ZIG_PATH=$zig/ziglang/zig PATH=$zig/bin:$PATH \
+LZMA_API_STATIC=1 CARGO_ZIGBUILD_ZIG_PATH=$zig/ziglang/zig PATH=$zig/bin:$PATH \
     cargo zigbuild --release --locked --package fruitbatch --target "$target.$oldest_glibc"
 
 version=$(sed -n '/^\[workspace.package\]/,/^\[/s/^version = "\(.*\)"/\1/p' Cargo.toml)
@@ -51,6 +53,11 @@ for file in "$stage/bin/fruitbatch" "$stage/lib/"*; do
     [ "$(printf '%s\n' "$newest" "GLIBC_$oldest_glibc" | sort -V | tail -n 1)" = "GLIBC_$oldest_glibc" ] ||
         fail "$(basename "$file") needs $newest, and the promise is glibc $oldest_glibc"
 done
+
+# No library but glibc's own.
+foreign=$(readelf --dynamic "$stage/bin/fruitbatch" | sed -n 's/.*(NEEDED).*\[\(.*\)\]/\1/p' |
+    grep -vE '^(libc|libm|libdl|libpthread|librt|ld-linux-[a-z0-9-]+)\.so' || true)
+[ -z "$foreign" ] || fail "the program needs libraries that other machines may lack:" "$foreign"
 
 mkdir -p dist
 tar --create --gzip --file "dist/$name.tar.gz" --directory "$work" --sort=name --owner=0 --group=0 --numeric-owner "$name"

@@ -27,7 +27,7 @@ if [ ! -x "$folder/python" ]; then
     rm -rf "$folder.part"
     # Wheels only, except PySpark, which is published as a source archive (of Java archives; nothing is compiled).
     PIP_ROOT_USER_ACTION=ignore "$python" -m pip install --quiet --disable-pip-version-check --no-warn-script-location \
-        --no-deps --only-binary=:all: --no-binary=pyspark --target "$folder.part/packages" -r "$requirements" >&2 ||
+        --no-deps --only-binary=:all: --no-binary=pyspark --use-pep517 --target "$folder.part/packages" -r "$requirements" >&2 ||
         fail "pip could not install $requirements" "check the network, or pip's index and proxy settings"
     cat >"$folder.part/python" <<PYTHON
 #!/bin/sh
