@@ -11,10 +11,10 @@ use fruitbatch_testkit::tiny_models::TinyNet;
 use tempfile::TempDir;
 
 /// The model that tests import, and the side of the photos they run it on.
-pub const MODEL: &str = "tiny";
-pub const IMAGE_SIZE: &str = "32";
+pub(crate) const MODEL: &str = "tiny";
+pub(crate) const IMAGE_SIZE: &str = "32";
 
-pub struct Place {
+pub(crate) struct Place {
     folder: TempDir,
     onnx_runtime: PathBuf,
 }
@@ -22,7 +22,7 @@ pub struct Place {
 impl Place {
     /// A place with `photos/` (four labels) and the small model imported; none, and a word about it, where ONNX Runtime
     /// isn't installed.
-    pub fn with_photos(test: &str, per_label: usize) -> Option<Self> {
+    pub(crate) fn with_photos(test: &str, per_label: usize) -> Option<Self> {
         let place = Self::empty(test)?;
         let options = SampleOptions { per_label, size: 48, ..SampleOptions::default() };
         draw_samples(&place.path("photos"), &options).expect("samples can be drawn");
@@ -30,7 +30,7 @@ impl Place {
     }
 
     /// A place without photos.
-    pub fn empty(test: &str) -> Option<Self> {
+    pub(crate) fn empty(test: &str) -> Option<Self> {
         let Some(onnx_runtime) = onnx_runtime() else {
             eprintln!("SKIPPED: {test}: ONNX Runtime isn't installed: run `make setup`");
             return None;
@@ -45,12 +45,12 @@ impl Place {
         Some(place)
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
     /// The program with these arguments, with nothing of the surroundings' configuration.
-    pub fn fruitbatch(&self, arguments: &[&str]) -> Command {
+    pub(crate) fn fruitbatch(&self, arguments: &[&str]) -> Command {
         let mut command = Command::cargo_bin("fruitbatch").expect("the program is built with its tests");
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
@@ -68,7 +68,7 @@ impl Place {
     }
 
     /// `fruitbatch run photos --output OUT` with the small model and more flags.
-    pub fn run(&self, output: &str, flags: &[&str]) -> Command {
+    pub(crate) fn run(&self, output: &str, flags: &[&str]) -> Command {
         let mut arguments = vec![
             "run",
             "photos",
@@ -85,24 +85,24 @@ impl Place {
         self.fruitbatch(&arguments)
     }
 
-    pub fn read(&self, file: &str) -> String {
+    pub(crate) fn read(&self, file: &str) -> String {
         let path = self.path(file);
         std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
     }
 
-    pub fn json(&self, file: &str) -> serde_json::Value {
+    pub(crate) fn json(&self, file: &str) -> serde_json::Value {
         serde_json::from_str(&self.read(file)).unwrap_or_else(|error| panic!("{file}: {error}"))
     }
 
     /// The rows of a CSV output, each by column name.
-    pub fn csv(&self, file: &str) -> Vec<BTreeMap<String, String>> {
+    pub(crate) fn csv(&self, file: &str) -> Vec<BTreeMap<String, String>> {
         csv::Reader::from_path(self.path(file))
             .and_then(|mut reader| reader.deserialize().collect())
             .unwrap_or_else(|error| panic!("{file}: {error}"))
     }
 
     /// Asserts the promise: every listed photo is in the results or in the failures, exactly once.
-    pub fn assert_nothing_lost(&self, output: &str, listed: usize) {
+    pub(crate) fn assert_nothing_lost(&self, output: &str, listed: usize) {
         let metrics = self.json(&format!("{output}/metrics.json"));
         assert_eq!(metrics["listed"], listed);
         let mut paths: Vec<String> = self
