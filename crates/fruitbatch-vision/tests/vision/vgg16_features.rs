@@ -3,13 +3,11 @@
 //! Tolerances are those of the whole chain (decoder, resizer, network) in float32 against another
 //! implementation: 1e-3 of a vector's length on average, 1e-2 at worst.
 
-mod common;
-
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use common::{has_onnx_runtime, relative_error, shared_folder, skip};
+use crate::common::{has_onnx_runtime, relative_error, shared_folder, skip};
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::datatypes::Float32Type;
 use datafusion::prelude::{ParquetReadOptions, SessionContext};

@@ -1,7 +1,5 @@
 //! What the tests of this crate share: models in a cache of their own, photos, and a reference convolution.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
-
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;

@@ -1,10 +1,8 @@
 //! `embed` and `embed_or_failure` in SQL.
 
-mod common;
-
 use std::sync::Arc;
 
-use common::{Planes, TinyModels, bmp_photo, has_onnx_runtime, relative_error, tiny_models};
+use crate::common::{Planes, TinyModels, bmp_photo, has_onnx_runtime, relative_error, tiny_models};
 use datafusion::arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch};
 use datafusion::arrow::datatypes::{DataType, Field, Float32Type, Schema};
 use datafusion::datasource::MemTable;

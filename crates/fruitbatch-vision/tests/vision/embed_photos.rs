@@ -1,10 +1,8 @@
 //! The way from photos to features: right numbers, the same bits in any company, failures in their rows.
 
-mod common;
-
 use std::collections::BTreeMap;
 
-use common::{Planes, TinyModels, bmp_photo, has_onnx_runtime, relative_error, tiny_models};
+use crate::common::{Planes, TinyModels, bmp_photo, has_onnx_runtime, relative_error, tiny_models};
 use fruitbatch_testkit::tiny_models::TinyNet;
 use fruitbatch_vision::{
     EmbedError, EmbedOptions, EmbedSpec, EmbeddedPhotos, ImageSize, ModelFileError, PhotoOutcome, Pooling,

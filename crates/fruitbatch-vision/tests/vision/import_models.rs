@@ -1,9 +1,7 @@
 //! `model import`: any classifier becomes the same extractor, and a file that can't be one is refused.
 
-mod common;
-
+use crate::common::{Planes, bmp_photo, has_onnx_runtime, relative_error, shared_folder, skip, tiny_models};
 use bytes::Bytes;
-use common::{Planes, bmp_photo, has_onnx_runtime, relative_error, shared_folder, skip, tiny_models};
 use fruitbatch_onnx::messages::{Attribute, Model, Node, StringStringEntry};
 use fruitbatch_onnx::{read_model, tensors, write_model};
 use fruitbatch_testkit::tiny_models::{FEATURE_MAP_TENSOR, TinyNet, model_with_control_flow};

