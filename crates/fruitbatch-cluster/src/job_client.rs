@@ -139,12 +139,9 @@ impl JobClient {
             let finished = job.finished().await?;
             let batches = self.results(finished).await?;
             Ok(futures::stream::unfold((job, Box::pin(batches)), |(mut job, mut batches)| async move {
-                match batches.next().await {
-                    Some(batch) => Some((batch, (job, batches))),
-                    None => {
-                        job.forget_results();
-                        None
-                    }
+                if let Some(batch) = batches.next().await { Some((batch, (job, batches))) } else {
+                    job.forget_results();
+                    None
                 }
             }))
         };
@@ -180,24 +177,21 @@ impl JobClient {
             };
             let port = u16::try_from(executor.port).map_err(not_fetched)?;
             let address = self.fetch_from(&executor.host, port, finished.proxy.as_ref())?;
-            let mut client = match executors.get(&address) {
-                Some(client) => client.clone(),
-                None => {
-                    let client = BallistaClient::try_new(
-                        &address.0,
-                        address.1,
-                        MESSAGE_LIMIT,
-                        self.config.use_tls(),
-                        None,
-                        u8::try_from(self.config.io_retries_times()).unwrap_or(u8::MAX),
-                        self.config.io_retry_wait_time_ms() as u64,
-                        0,
-                        0,
-                    )
-                    .await
-                    .map_err(not_fetched)?;
-                    executors.entry(address).or_insert(client).clone()
-                }
+            let mut client = if let Some(client) = executors.get(&address) { client.clone() } else {
+                let client = BallistaClient::try_new(
+                    &address.0,
+                    address.1,
+                    MESSAGE_LIMIT,
+                    self.config.use_tls(),
+                    None,
+                    u8::try_from(self.config.io_retries_times()).unwrap_or(u8::MAX),
+                    self.config.io_retry_wait_time_ms() as u64,
+                    0,
+                    0,
+                )
+                .await
+                .map_err(not_fetched)?;
+                executors.entry(address).or_insert(client).clone()
             };
             fetches.push(async move {
                 let batches = client

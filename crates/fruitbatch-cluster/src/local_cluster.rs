@@ -51,7 +51,7 @@ const SERVICE_THREADS: usize = 2;
 
 /// An executor in the scheduler's own process can't die alone, but the whole process may be asleep for days (a closed
 /// laptop), after which its last sign of life is old: one year.
-const EXECUTOR_TIMEOUT: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+const EXECUTOR_TIMEOUT: Duration = Duration::from_hours(8760);
 
 /// How often a port for the executor's task service is looked for. Ballista wants the number before it binds it, so that
 /// another process may be quicker.
@@ -80,7 +80,7 @@ impl Default for LocalClusterOptions {
 /// plans, codecs and functions as with a remote cluster.
 ///
 /// Several jobs may run at the same time. The services and the reading of photos have a runtime of their own, tasks
-/// another one with `slots` threads (of lower priority), so that computing starves neither of them nor the caller's.
+/// another one with a thread for each slot, so that computing starves neither of them nor the caller's.
 ///
 /// Dropping it stops everything at once; [`LocalCluster::shutdown`] waits for the end. Either way the work folder is
 /// removed.
@@ -88,8 +88,9 @@ pub struct LocalCluster {
     session: SessionContext,
     scheduler: String,
     executor: ShutdownNotifier,
-    // Dropped in this order: the folder goes when nobody works in it any more.
-    services: Services,
+    // Dropped in this order: the folder goes when nobody is left to begin something new in it.
+    services: Threads,
+    tasks: Threads,
     work_dir: TempDir,
 }
 
@@ -116,7 +117,8 @@ impl LocalCluster {
             None => folder.tempdir(),
         };
         let work_dir = work_dir.map_err(|error| not_started("no folder for intermediate results")(error.into()))?;
-        let services = Services::new()?;
+        let services = Threads::start("fruitbatch-cluster", SERVICE_THREADS)?;
+        let tasks = Threads::start("fruitbatch-task", options.slots.get())?;
 
         let scheduler_port = services.run(start_scheduler(functions.clone())).await?;
         let executor = StartExecutor {
@@ -125,12 +127,13 @@ impl LocalCluster {
             work_dir: utf8(&work_dir)?,
             scheduler_port,
             services: services.handle(),
+            tasks: tasks.handle(),
         };
         let executor = services.run(executor.start()).await?;
 
         let scheduler = format!("df://{LOOPBACK}:{scheduler_port}");
         let session = connect(&scheduler, &functions).await?;
-        Ok(Self { session, scheduler, executor, services, work_dir })
+        Ok(Self { session, scheduler, executor, services, tasks, work_dir })
     }
 
     /// A session whose queries run on this cluster, as [`connect`] makes it. All sessions of a cluster share their
@@ -146,7 +149,7 @@ impl LocalCluster {
 
     /// Stops everything and waits until it has stopped; what still runs is cancelled.
     pub async fn shutdown(self) {
-        let Self { mut executor, services, work_dir, .. } = self;
+        let Self { mut executor, services, tasks, work_dir, .. } = self;
         // An error means that nobody listens: the executor has ended by itself.
         let _ = executor.notify_shutdown.send(());
         drop(executor.shutdown_complete_tx);
@@ -156,6 +159,7 @@ impl LocalCluster {
         }
         let removed = tokio::task::spawn_blocking(move || {
             services.stop();
+            tasks.stop();
             work_dir.close()
         });
         if let Ok(Err(error)) = removed.await {
@@ -164,15 +168,15 @@ impl LocalCluster {
     }
 }
 
-/// The runtime of scheduler, executor services and reading. Ballista's services spawn loops that nobody can end; they
-/// end with this.
-struct Services(Option<Runtime>);
+/// A runtime that ends when it is dropped, with all that runs on it: Ballista's services spawn loops that end in no other
+/// way.
+struct Threads(Option<Runtime>);
 
-impl Services {
-    fn new() -> Result<Self, ClusterError> {
+impl Threads {
+    fn start(name: &str, count: usize) -> Result<Self, ClusterError> {
         let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(SERVICE_THREADS)
-            .thread_name("fruitbatch-cluster")
+            .worker_threads(count)
+            .thread_name(name)
             .enable_all()
             .build()
             .map_err(|error| not_started("no threads")(error.into()))?;
@@ -201,7 +205,7 @@ impl Services {
     }
 }
 
-impl Drop for Services {
+impl Drop for Threads {
     /// Without waiting: it may happen inside async code, where waiting is not allowed.
     fn drop(&mut self) {
         if let Some(runtime) = self.0.take() {
@@ -268,6 +272,7 @@ struct StartExecutor {
     work_dir: String,
     scheduler_port: u16,
     services: Handle,
+    tasks: Handle,
 }
 
 impl StartExecutor {
@@ -325,7 +330,7 @@ impl StartExecutor {
             Arc::new(BallistaFunctionRegistry::from(&state)),
             Arc::new(LoggingMetricsCollector::default()),
             self.slots.get(),
-            Arc::new(TaskEngine::default()),
+            Arc::new(TaskEngine::new(self.tasks.clone())),
         ))
     }
 

@@ -1,4 +1,5 @@
-//! What fruitbatch adds to Ballista's way of running a task: it can be stopped, and it says plainly why it failed.
+//! What fruitbatch adds to Ballista's way of running a task: it can be stopped, it says plainly why it failed, and it
+//! runs with ordinary priority.
 
 use std::fmt;
 use std::sync::Arc;
@@ -7,12 +8,14 @@ use async_trait::async_trait;
 use ballista_core::JobId;
 use ballista_core::serde::protobuf::{RuntimeStatsReport, ShuffleWritePartition, TaskColumnStats, WindowStateReport};
 use ballista_executor::execution_engine::{DefaultExecutionEngine, ExecutionEngine, QueryStageExecutor};
-use datafusion::common::Result;
+use datafusion::common::{Result, exec_err};
 use datafusion::execution::TaskContext;
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::metrics::MetricsSet;
 use datafusion::prelude::SessionConfig;
 use fruitbatch_scan::TaskStop;
+use tokio::runtime::Handle;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::task_failure;
@@ -23,9 +26,19 @@ use crate::task_failure;
 /// nobody drops: a cancelled job would go on reading and computing to its end. Here, dropping that future also tells the
 /// task's [`ReadPhotosExec`](fruitbatch_scan::ReadPhotosExec) nodes to end, and with them what stands above them. A call
 /// of a function that is under way is finished first.
-#[derive(Default)]
+///
+/// Ballista runs tasks on threads of its own at the low priority of `nice 10`: beside any other busy program they would
+/// get a tenth of a core. Here these threads only wait for others.
 pub(crate) struct TaskEngine {
     ballista: DefaultExecutionEngine,
+    task_threads: Handle,
+}
+
+impl TaskEngine {
+    /// An engine whose tasks run on `task_threads`, a runtime with a thread for each slot.
+    pub(crate) fn new(task_threads: Handle) -> Self {
+        Self { ballista: DefaultExecutionEngine::default(), task_threads }
+    }
 }
 
 impl ExecutionEngine for TaskEngine {
@@ -43,13 +56,14 @@ impl ExecutionEngine for TaskEngine {
             .ballista
             .create_query_stage_exec(job_id, stage_id, task_id, global_output_partition_ids, plan, work_dir, config)
             .map_err(task_failure::mark)?;
-        Ok(Arc::new(StoppableStage { ballista }))
+        Ok(Arc::new(StoppableStage { ballista, task_threads: self.task_threads.clone() }))
     }
 }
 
 #[derive(Debug)]
 struct StoppableStage {
     ballista: Arc<dyn QueryStageExecutor>,
+    task_threads: Handle,
 }
 
 impl fmt::Display for StoppableStage {
@@ -78,9 +92,17 @@ impl QueryStageExecutor for StoppableStage {
             context.window_functions().clone(),
             context.runtime_env(),
         ));
-        let finished = self.ballista.execute_query_stage(task_id, context).await;
+        let stage = Arc::clone(&self.ballista);
+        // A set of one: unlike a plain handle, it ends the task when it is dropped.
+        let mut running = JoinSet::new();
+        running.spawn_on(async move { stage.execute_query_stage(task_id, context).await }, &self.task_threads);
+        let finished = running.join_next().await;
         drop(stop_when_dropped);
-        finished.map_err(task_failure::mark)
+        match finished {
+            Some(Ok(finished)) => finished.map_err(task_failure::mark),
+            Some(Err(error)) => exec_err!("the task ended before its time: {error}").map_err(task_failure::mark),
+            None => exec_err!("the task was not started").map_err(task_failure::mark),
+        }
     }
 
     fn collect_plan_metrics(&self) -> Vec<MetricsSet> {

@@ -1,5 +1,7 @@
 //! Jobs side by side, cancelled jobs, tasks that are tried again, and what a failed job says.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 mod support;
 
 use std::sync::Arc;
@@ -138,7 +140,7 @@ async fn a_read_that_fails_and_is_mended_is_tried_again() {
     assert!(error.is_retryable());
 
     server.heal("fruits", "13.jpg");
-    let rows: usize = measure_all(&session, images()).collect().await.unwrap().iter().map(|b| b.num_rows()).sum();
+    let rows: usize = measure_all(&session, images()).collect().await.unwrap().iter().map(datafusion::arrow::array::RecordBatch::num_rows).sum();
     assert_eq!(rows, 20);
     cluster.shutdown().await;
 }
@@ -176,7 +178,7 @@ async fn a_failed_job_says_why_in_one_line() {
     let session = panicking.session();
     session.register_table("images", photos.table(5, SMALL)).unwrap();
     let rows = session.sql("SELECT path, content FROM images").await.unwrap().collect().await.unwrap();
-    assert_eq!(rows.iter().map(|batch| batch.num_rows()).sum::<usize>(), 5);
+    assert_eq!(rows.iter().map(datafusion::arrow::array::RecordBatch::num_rows).sum::<usize>(), 5);
     panicking.shutdown().await;
 }
 

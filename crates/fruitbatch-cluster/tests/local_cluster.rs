@@ -1,5 +1,7 @@
 //! What a local cluster leaves behind and whom it lets in: nothing and nobody.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 mod support;
 
 use std::io::{Read, Write};

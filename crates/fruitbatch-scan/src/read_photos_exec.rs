@@ -160,16 +160,13 @@ impl ExecutionPlan for ReadPhotosExec {
         mut children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        match (children.pop(), children.len()) {
-            (Some(input), 0) => Ok(Arc::new(Self::try_new(
-                self.root.clone(),
-                self.storage.clone(),
-                self.options,
-                self.columns.clone(),
-                input,
-            )?)),
-            _ => plan_err!("ReadPhotosExec has exactly one input"),
-        }
+        if let (Some(input), 0) = (children.pop(), children.len()) { Ok(Arc::new(Self::try_new(
+            self.root.clone(),
+            self.storage.clone(),
+            self.options,
+            self.columns.clone(),
+            input,
+        )?)) } else { plan_err!("ReadPhotosExec has exactly one input") }
     }
 
     fn with_new_children(

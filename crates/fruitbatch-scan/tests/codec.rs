@@ -1,5 +1,7 @@
 //! Tables and nodes survive the way through bytes; other bytes are errors.
 
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+
 mod support;
 
 use std::sync::Arc;

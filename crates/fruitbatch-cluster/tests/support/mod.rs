@@ -19,22 +19,22 @@ use fruitbatch_scan::{ImageRow, ImageTable, ScanOptions};
 use fruitbatch_storage::{ListOptions, Location, Storage, StorageOptions};
 
 /// The bytes of photo `number`; their count is different for neighbouring photos.
-pub fn photo_bytes(number: usize) -> Vec<u8> {
+pub(crate) fn photo_bytes(number: usize) -> Vec<u8> {
     vec![b'x'; 1 + number % 251]
 }
 
-pub fn photo_path(number: usize) -> String {
+pub(crate) fn photo_path(number: usize) -> String {
     format!("label {}/photo {number:05}.jpg", number % 3)
 }
 
-pub struct PhotoFolder {
-    pub folder: tempfile::TempDir,
-    pub root: Location,
-    pub rows: Vec<ImageRow>,
+pub(crate) struct PhotoFolder {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) root: Location,
+    pub(crate) rows: Vec<ImageRow>,
 }
 
 impl PhotoFolder {
-    pub async fn with(count: usize) -> Self {
+    pub(crate) async fn with(count: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for label in 0..3 {
             std::fs::create_dir(folder.path().join(format!("label {label}"))).unwrap();
@@ -49,13 +49,13 @@ impl PhotoFolder {
     }
 
     /// The first `count` photos.
-    pub fn table(&self, count: usize, options: ScanOptions) -> Arc<ImageTable> {
+    pub(crate) fn table(&self, count: usize, options: ScanOptions) -> Arc<ImageTable> {
         let rows = self.rows[..count].to_vec();
         Arc::new(ImageTable::new(self.root.clone(), StorageOptions::default(), rows, options))
     }
 }
 
-pub async fn list(root: &Location, storage: &StorageOptions) -> Vec<ImageRow> {
+pub(crate) async fn list(root: &Location, storage: &StorageOptions) -> Vec<ImageRow> {
     let listing = Storage::new(storage.clone()).list(root, &ListOptions::default()).await.unwrap();
     let row = |photo: fruitbatch_storage::ListedPhoto| ImageRow {
         path: photo.path,
@@ -69,10 +69,10 @@ pub async fn list(root: &Location, storage: &StorageOptions) -> Vec<ImageRow> {
 }
 
 /// What a [`measure`] function does before each batch it is given.
-pub type BeforeBatch = dyn Fn(usize) -> Result<()> + Send + Sync;
+pub(crate) type BeforeBatch = dyn Fn(usize) -> Result<()> + Send + Sync;
 
 /// A function `measure(content)` of photos: their number of bytes, null for null. `before_batch` gets the number of rows.
-pub fn measure(before_batch: impl Fn(usize) -> Result<()> + Send + Sync + 'static) -> Arc<ScalarUDF> {
+pub(crate) fn measure(before_batch: impl Fn(usize) -> Result<()> + Send + Sync + 'static) -> Arc<ScalarUDF> {
     Arc::new(ScalarUDF::new_from_impl(Measure {
         signature: Signature::exact(vec![DataType::Binary], Volatility::Immutable),
         before_batch: Arc::new(before_batch),
@@ -127,13 +127,13 @@ impl ScalarUDFImpl for Measure {
     }
 }
 
-pub async fn cluster(slots: usize, functions: Vec<Arc<ScalarUDF>>) -> LocalCluster {
+pub(crate) async fn cluster(slots: usize, functions: Vec<Arc<ScalarUDF>>) -> LocalCluster {
     let options = LocalClusterOptions { slots: NonZeroUsize::new(slots).unwrap(), ..LocalClusterOptions::default() };
     LocalCluster::start(options, functions).await.unwrap()
 }
 
 /// `SELECT path, measure(content) FROM table`
-pub fn measure_all(session: &SessionContext, table: Arc<ImageTable>) -> DataFrame {
+pub(crate) fn measure_all(session: &SessionContext, table: Arc<ImageTable>) -> DataFrame {
     use datafusion::prelude::col;
     let function = session.state().scalar_functions()["measure"].clone();
     let frame = session.read_table(table).unwrap();
@@ -141,7 +141,7 @@ pub fn measure_all(session: &SessionContext, table: Arc<ImageTable>) -> DataFram
 }
 
 /// Checks that exactly the first `count` photos came, each once and with its own bytes.
-pub fn assert_exact(batches: &[RecordBatch], count: usize, what: &str) {
+pub(crate) fn assert_exact(batches: &[RecordBatch], count: usize, what: &str) {
     let mut found: Vec<(String, i64)> = Vec::new();
     for batch in batches {
         let paths = batch.column(0).as_string::<i32>();

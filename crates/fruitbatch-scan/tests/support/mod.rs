@@ -10,22 +10,22 @@ use fruitbatch_storage::{ListOptions, Location, Storage, StorageOptions};
 use fruitbatch_testkit::s3_server::S3Server;
 
 /// The bytes of photo `number`, different for every photo and of different lengths.
-pub fn photo_bytes(number: usize) -> Vec<u8> {
+pub(crate) fn photo_bytes(number: usize) -> Vec<u8> {
     format!("photo {number} ").into_bytes().repeat(1 + number % 7)
 }
 
-pub fn photo_path(number: usize) -> String {
+pub(crate) fn photo_path(number: usize) -> String {
     format!("label {}/photo {number:05}.jpg", number % 3)
 }
 
-pub struct PhotoFolder {
-    pub folder: tempfile::TempDir,
-    pub root: Location,
-    pub rows: Vec<ImageRow>,
+pub(crate) struct PhotoFolder {
+    pub(crate) folder: tempfile::TempDir,
+    pub(crate) root: Location,
+    pub(crate) rows: Vec<ImageRow>,
 }
 
 impl PhotoFolder {
-    pub async fn with(count: usize) -> Self {
+    pub(crate) async fn with(count: usize) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for number in 0..count {
             let file = folder.path().join(photo_path(number));
@@ -38,24 +38,24 @@ impl PhotoFolder {
         Self { folder, root, rows }
     }
 
-    pub fn file(&self, path: &str) -> std::path::PathBuf {
+    pub(crate) fn file(&self, path: &str) -> std::path::PathBuf {
         self.folder.path().join(path)
     }
 
-    pub fn table(&self, options: ScanOptions) -> ImageTable {
+    pub(crate) fn table(&self, options: ScanOptions) -> ImageTable {
         ImageTable::new(self.root.clone(), StorageOptions::default(), self.rows.clone(), options)
     }
 }
 
-pub struct PhotoBucket {
-    pub server: S3Server,
-    pub root: Location,
-    pub storage: StorageOptions,
-    pub rows: Vec<ImageRow>,
+pub(crate) struct PhotoBucket {
+    pub(crate) server: S3Server,
+    pub(crate) root: Location,
+    pub(crate) storage: StorageOptions,
+    pub(crate) rows: Vec<ImageRow>,
 }
 
 impl PhotoBucket {
-    pub async fn with(count: usize) -> Self {
+    pub(crate) async fn with(count: usize) -> Self {
         let server = S3Server::start();
         for number in 0..count {
             server.put_object("fruits", &format!("all/{}", photo_path(number)), photo_bytes(number));
@@ -73,12 +73,12 @@ impl PhotoBucket {
         Self { server, root, storage, rows }
     }
 
-    pub fn table(&self, options: ScanOptions) -> ImageTable {
+    pub(crate) fn table(&self, options: ScanOptions) -> ImageTable {
         ImageTable::new(self.root.clone(), self.storage.clone(), self.rows.clone(), options)
     }
 
     /// How many photos have been asked for since the server started.
-    pub fn reads(&self) -> usize {
+    pub(crate) fn reads(&self) -> usize {
         self.server.requests().iter().filter(|request| request.operation == "GetObject").count()
     }
 }
@@ -97,7 +97,7 @@ async fn list(root: &Location, storage: &StorageOptions) -> Vec<ImageRow> {
 }
 
 /// A session with the table `images`.
-pub fn session_with(table: ImageTable) -> SessionContext {
+pub(crate) fn session_with(table: ImageTable) -> SessionContext {
     let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
     session.register_table("images", Arc::new(table)).unwrap();
     session
