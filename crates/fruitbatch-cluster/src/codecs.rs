@@ -127,10 +127,14 @@ impl PhysicalExtensionCodec for PhysicalCodec {
         };
         match inputs {
             [input] => {
-                let node = codec::decode_read_photos(node, Arc::clone(input)).map_err(|error| plan_error(&error))?;
+                let node =
+                    codec::decode_read_photos(node, Arc::clone(input)).map_err(|error| plan_error(&error))?;
                 Ok(Arc::new(node))
             }
-            _ => Err(DataFusionError::Plan(format!("ReadPhotosExec came with {} inputs, not one", inputs.len()))),
+            _ => Err(DataFusionError::Plan(format!(
+                "ReadPhotosExec came with {} inputs, not one",
+                inputs.len()
+            ))),
         }
     }
 

@@ -15,7 +15,9 @@ pub enum ClusterError {
         problem: String,
     },
     /// Nobody answers at the scheduler's address.
-    #[error("no scheduler answers at `{address}`: {problem}; start one with `fruitbatch scheduler`, or check the address")]
+    #[error(
+        "no scheduler answers at `{address}`: {problem}; start one with `fruitbatch scheduler`, or check the address"
+    )]
     SchedulerUnreachable {
         /// `HOST:PORT`.
         address: String,

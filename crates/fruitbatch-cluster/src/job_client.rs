@@ -18,8 +18,8 @@ use ballista_core::serde::protobuf::execute_query_result;
 use ballista_core::serde::protobuf::get_job_status_result::FlightProxy;
 use ballista_core::serde::protobuf::scheduler_grpc_client::SchedulerGrpcClient;
 use ballista_core::serde::protobuf::{
-    CancelJobParams, CleanJobDataParams, ExecuteQueryParams, GetJobStatusParams, KeyValuePair, PartitionLocation,
-    job_status,
+    CancelJobParams, CleanJobDataParams, ExecuteQueryParams, GetJobStatusParams, KeyValuePair,
+    PartitionLocation, job_status,
 };
 use ballista_core::utils::{GrpcClientConfig, create_grpc_client_endpoint};
 use ballista_core::version::insert_version_header;
@@ -100,8 +100,9 @@ impl JobClient {
             address: self.address.to_string(),
             problem,
         };
-        let endpoint = create_grpc_client_endpoint(self.scheduler_url(), Some(&GrpcClientConfig::from(&*self.config)))
-            .map_err(|error| unreachable(root_of(&error)))?;
+        let endpoint =
+            create_grpc_client_endpoint(self.scheduler_url(), Some(&GrpcClientConfig::from(&*self.config)))
+                .map_err(|error| unreachable(root_of(&error)))?;
         let channel = endpoint.connect().await.map_err(|error| unreachable(root_of(&error)))?;
         Ok(SchedulerGrpcClient::new(channel)
             .max_encoding_message_size(MESSAGE_LIMIT)
@@ -115,7 +116,10 @@ impl JobClient {
         let settings = context.session_config().options().entries();
         Ok(ExecuteQueryParams {
             query: Some(Query::LogicalPlan(bytes)),
-            settings: settings.into_iter().map(|entry| KeyValuePair { key: entry.key, value: entry.value }).collect(),
+            settings: settings
+                .into_iter()
+                .map(|entry| KeyValuePair { key: entry.key, value: entry.value })
+                .collect(),
             session_id: context.session_id(),
             operation_id: ballista_core::ids::new_instance_id(),
         })
@@ -139,7 +143,9 @@ impl JobClient {
             let finished = job.finished().await?;
             let batches = self.results(finished).await?;
             Ok(futures::stream::unfold((job, Box::pin(batches)), |(mut job, mut batches)| async move {
-                if let Some(batch) = batches.next().await { Some((batch, (job, batches))) } else {
+                if let Some(batch) = batches.next().await {
+                    Some((batch, (job, batches)))
+                } else {
                     job.forget_results();
                     None
                 }
@@ -177,7 +183,9 @@ impl JobClient {
             };
             let port = u16::try_from(executor.port).map_err(not_fetched)?;
             let address = self.fetch_from(&executor.host, port, finished.proxy.as_ref())?;
-            let mut client = if let Some(client) = executors.get(&address) { client.clone() } else {
+            let mut client = if let Some(client) = executors.get(&address) {
+                client.clone()
+            } else {
                 let client = BallistaClient::try_new(
                     &address.0,
                     address.1,
@@ -213,7 +221,12 @@ impl JobClient {
     }
 
     /// The address to fetch an executor's results from: its own, or that of the proxy in front of it.
-    fn fetch_from(&self, host: &str, port: u16, proxy: Option<&FlightProxy>) -> Result<(String, u16), ClusterError> {
+    fn fetch_from(
+        &self,
+        host: &str,
+        port: u16,
+        proxy: Option<&FlightProxy>,
+    ) -> Result<(String, u16), ClusterError> {
         match proxy {
             Some(FlightProxy::External(address)) => {
                 let proxy: SchedulerAddress = address
@@ -234,6 +247,7 @@ struct Finished {
 }
 
 /// A job that the scheduler has accepted. Dropped before its end, it is cancelled.
+#[expect(clippy::struct_field_names, reason = "`job_id` is what Ballista calls it")]
 struct Job {
     scheduler: Scheduler,
     job_id: String,
@@ -249,7 +263,8 @@ impl Job {
         let submitted = tokio::time::Instant::now();
         loop {
             let request = GetJobStatusParams { job_id: self.job_id.clone() };
-            let answer = self.scheduler.get_job_status(request).await.map_err(|status| lost(&status))?.into_inner();
+            let answer =
+                self.scheduler.get_job_status(request).await.map_err(|status| lost(&status))?.into_inner();
             match answer.status.and_then(|status| status.status) {
                 Some(job_status::Status::Successful(job)) => {
                     return Ok(Finished { locations: job.partition_location, proxy: answer.flight_proxy });
@@ -261,7 +276,9 @@ impl Job {
                 Some(job_status::Status::Queued(_) | job_status::Status::Running(_)) => known = true,
                 None if known || submitted.elapsed() > UNKNOWN_FOR_AT_MOST => {
                     self.open = false;
-                    return Err(ClusterError::SchedulerLost { problem: "it doesn't know the job any more".to_owned() });
+                    return Err(ClusterError::SchedulerLost {
+                        problem: "it doesn't know the job any more".to_owned(),
+                    });
                 }
                 None => {}
             }

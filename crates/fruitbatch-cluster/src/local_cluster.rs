@@ -109,14 +109,18 @@ impl LocalCluster {
     ///
     /// # Errors
     /// [`ClusterError::Start`] if a port, a thread or the work folder can't be had.
-    pub async fn start(options: LocalClusterOptions, functions: Vec<Arc<ScalarUDF>>) -> Result<Self, ClusterError> {
+    pub async fn start(
+        options: LocalClusterOptions,
+        functions: Vec<Arc<ScalarUDF>>,
+    ) -> Result<Self, ClusterError> {
         let mut folder = tempfile::Builder::new();
         folder.prefix("fruitbatch-");
         let work_dir = match &options.work_dir {
             Some(parent) => folder.tempdir_in(parent),
             None => folder.tempdir(),
         };
-        let work_dir = work_dir.map_err(|error| not_started("no folder for intermediate results")(error.into()))?;
+        let work_dir =
+            work_dir.map_err(|error| not_started("no folder for intermediate results")(error.into()))?;
         let services = Threads::start("fruitbatch-cluster", SERVICE_THREADS)?;
         let tasks = Threads::start("fruitbatch-task", options.slots.get())?;
 
@@ -288,7 +292,9 @@ impl StartExecutor {
             let executor = Arc::new(self.executor(flight_port, task_port)?);
             match self.start_task_service(scheduler.clone(), executor, task_port, &notifier).await {
                 Ok(()) => return Ok(notifier),
-                Err(BallistaError::TonicError(_) | BallistaError::IoError(_)) if attempts < PORT_ATTEMPTS => attempts += 1,
+                Err(BallistaError::TonicError(_) | BallistaError::IoError(_)) if attempts < PORT_ATTEMPTS => {
+                    attempts += 1;
+                }
                 Err(error) => return Err(not_started("no executor")(error)),
             }
         }

@@ -114,7 +114,18 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(SchedulerAddress { host: host.to_owned(), port }), "{text}");
         }
-        for text in ["", "df://", "host", "host:", ":50050", "host:0", "host:65536", "http://host:1", "::1:5", "a@b:1"] {
+        for text in [
+            "",
+            "df://",
+            "host",
+            "host:",
+            ":50050",
+            "host:0",
+            "host:65536",
+            "http://host:1",
+            "::1:5",
+            "a@b:1",
+        ] {
             let wrong = ClusterError::SchedulerAddress { address: text.to_owned() };
             assert_eq!(text.parse::<SchedulerAddress>(), Err(wrong), "{text}");
         }

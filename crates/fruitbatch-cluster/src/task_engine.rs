@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use ballista_core::JobId;
-use ballista_core::serde::protobuf::{RuntimeStatsReport, ShuffleWritePartition, TaskColumnStats, WindowStateReport};
+use ballista_core::serde::protobuf::{
+    RuntimeStatsReport, ShuffleWritePartition, TaskColumnStats, WindowStateReport,
+};
 use ballista_executor::execution_engine::{DefaultExecutionEngine, ExecutionEngine, QueryStageExecutor};
 use datafusion::common::{Result, exec_err};
 use datafusion::execution::TaskContext;
@@ -54,7 +56,15 @@ impl ExecutionEngine for TaskEngine {
     ) -> Result<Arc<dyn QueryStageExecutor>> {
         let ballista = self
             .ballista
-            .create_query_stage_exec(job_id, stage_id, task_id, global_output_partition_ids, plan, work_dir, config)
+            .create_query_stage_exec(
+                job_id,
+                stage_id,
+                task_id,
+                global_output_partition_ids,
+                plan,
+                work_dir,
+                config,
+            )
             .map_err(task_failure::mark)?;
         Ok(Arc::new(StoppableStage { ballista, task_threads: self.task_threads.clone() }))
     }
@@ -95,12 +105,15 @@ impl QueryStageExecutor for StoppableStage {
         let stage = Arc::clone(&self.ballista);
         // A set of one: unlike a plain handle, it ends the task when it is dropped.
         let mut running = JoinSet::new();
-        running.spawn_on(async move { stage.execute_query_stage(task_id, context).await }, &self.task_threads);
+        running
+            .spawn_on(async move { stage.execute_query_stage(task_id, context).await }, &self.task_threads);
         let finished = running.join_next().await;
         drop(stop_when_dropped);
         match finished {
             Some(Ok(finished)) => finished.map_err(task_failure::mark),
-            Some(Err(error)) => exec_err!("the task ended before its time: {error}").map_err(task_failure::mark),
+            Some(Err(error)) => {
+                exec_err!("the task ended before its time: {error}").map_err(task_failure::mark)
+            }
             None => exec_err!("the task was not started").map_err(task_failure::mark),
         }
     }

@@ -80,7 +80,9 @@ pub(crate) fn mark(error: DataFusionError) -> DataFusionError {
         Root::StorageFault(message) => {
             DataFusionError::IoError(std::io::Error::other(MarkedFailure { mark: STORAGE_FAULT, message }))
         }
-        Root::Failed(message) => DataFusionError::External(Box::new(MarkedFailure { mark: TASK_FAILED, message })),
+        Root::Failed(message) => {
+            DataFusionError::External(Box::new(MarkedFailure { mark: TASK_FAILED, message }))
+        }
     }
 }
 
@@ -132,9 +134,13 @@ mod tests {
 
     #[test]
     fn a_storage_fault_stays_one_and_keeps_its_words() {
-        let fault = DataFusionError::IoError(std::io::Error::other("cannot read `s3://b/\"ä\".jpg`: connection reset"));
+        let fault = DataFusionError::IoError(std::io::Error::other(
+            "cannot read `s3://b/\"ä\".jpg`: connection reset",
+        ));
         let wrapped = fault.context("while drinking tea");
-        let expected = ClusterError::StorageFault { message: "cannot read `s3://b/\"ä\".jpg`: connection reset".into() };
+        let expected = ClusterError::StorageFault {
+            message: "cannot read `s3://b/\"ä\".jpg`: connection reset".into(),
+        };
         assert_eq!(unmark(&as_the_scheduler_tells_it(wrapped)), expected);
     }
 
@@ -155,7 +161,10 @@ mod tests {
         assert_eq!(unmark(&as_the_scheduler_tells_it(execution)), failed("no such model"));
         let external = DataFusionError::External("session failed".into());
         assert_eq!(unmark(&as_the_scheduler_tells_it(external)), failed("session failed"));
-        assert_eq!(unmark("DataFusion error: Error during planning: no table `x`\nmore"), failed("no table `x`"));
+        assert_eq!(
+            unmark("DataFusion error: Error during planning: no table `x`\nmore"),
+            failed("no table `x`")
+        );
         assert_eq!(unmark("Cancelled"), ClusterError::Cancelled);
     }
 }

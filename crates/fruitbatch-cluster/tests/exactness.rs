@@ -18,11 +18,17 @@ async fn rows_are_the_listed_photos_for_any_slots_and_partitions() {
     let photos = PhotoFolder::with(500).await;
     for slots in [1, 2, 4] {
         let cluster = cluster(slots, vec![measure(|_| Ok(()))]).await;
-        for (count, rows_per_partition) in [(0, 8), (1, 8), (2, 1), (64, 1), (65, 8), (500, 33), (500, 500), (500, 1_000)] {
+        for (count, rows_per_partition) in
+            [(0, 8), (1, 8), (2, 1), (64, 1), (65, 8), (500, 33), (500, 500), (500, 1_000)]
+        {
             let options = ScanOptions { rows_per_partition, ..ScanOptions::default() };
             let session = cluster.session();
             let batches = measure_all(&session, photos.table(count, options)).collect().await.unwrap();
-            assert_exact(&batches, count, &format!("{slots} slots, {count} photos, {rows_per_partition} a partition"));
+            assert_exact(
+                &batches,
+                count,
+                &format!("{slots} slots, {count} photos, {rows_per_partition} a partition"),
+            );
         }
         cluster.shutdown().await;
     }
@@ -49,7 +55,8 @@ async fn the_cluster_counts_what_was_listed() {
     let query = "SELECT count(*), count(DISTINCT path), count(content) FROM images \
                  WHERE path LIKE 'label 1/%' AND content IS NOT NULL";
     let rows = session.sql(query).await.unwrap().collect().await.unwrap();
-    let values: Vec<i64> = (0..3).map(|column| rows[0].column(column).as_primitive::<Int64Type>().value(0)).collect();
+    let values: Vec<i64> =
+        (0..3).map(|column| rows[0].column(column).as_primitive::<Int64Type>().value(0)).collect();
     assert_eq!(values, [100, 100, 100]);
     cluster.shutdown().await;
 }

@@ -82,7 +82,14 @@ async fn a_stream_that_is_dropped_before_it_is_polled_submits_nothing() {
     let photos = PhotoFolder::with(10).await;
     let calls = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&calls);
-    let cluster = cluster(1, vec![measure(move |_| { counted.fetch_add(1, Ordering::SeqCst); Ok(()) })]).await;
+    let cluster = cluster(
+        1,
+        vec![measure(move |_| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            Ok(())
+        })],
+    )
+    .await;
     drop(measure_all(&cluster.session(), photos.table(10, SMALL)).execute_stream().await.unwrap());
     let batches = measure_all(&cluster.session(), photos.table(3, SMALL)).collect().await.unwrap();
     assert_exact(&batches, 3, "the job after");
@@ -140,7 +147,13 @@ async fn a_read_that_fails_and_is_mended_is_tried_again() {
     assert!(error.is_retryable());
 
     server.heal("fruits", "13.jpg");
-    let rows: usize = measure_all(&session, images()).collect().await.unwrap().iter().map(datafusion::arrow::array::RecordBatch::num_rows).sum();
+    let rows: usize = measure_all(&session, images())
+        .collect()
+        .await
+        .unwrap()
+        .iter()
+        .map(datafusion::arrow::array::RecordBatch::num_rows)
+        .sum();
     assert_eq!(rows, 20);
     cluster.shutdown().await;
 }
@@ -173,7 +186,10 @@ async fn a_failed_job_says_why_in_one_line() {
 
     let panicking = cluster(1, vec![measure(|_| panic!("out of tune"))]).await;
     let error = error_of(&panicking, &photos).await;
-    assert!(matches!(&error, ClusterError::JobFailed { message } if message.contains("panicked")), "{error:?}");
+    assert!(
+        matches!(&error, ClusterError::JobFailed { message } if message.contains("panicked")),
+        "{error:?}"
+    );
     // A panic takes down neither the executor nor the slot.
     let session = panicking.session();
     session.register_table("images", photos.table(5, SMALL)).unwrap();

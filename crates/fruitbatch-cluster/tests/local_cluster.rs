@@ -37,12 +37,13 @@ async fn the_work_folder_goes_with_the_cluster() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_work_folder_that_cannot_be_made_is_named() {
-    let options = LocalClusterOptions {
-        work_dir: Some("/nowhere/at/all".into()),
-        ..LocalClusterOptions::default()
-    };
+    let options =
+        LocalClusterOptions { work_dir: Some("/nowhere/at/all".into()), ..LocalClusterOptions::default() };
     let error = LocalCluster::start(options, Vec::new()).await.unwrap_err();
-    assert!(matches!(&error, ClusterError::Start { problem } if problem.contains("/nowhere/at/all")), "{error}");
+    assert!(
+        matches!(&error, ClusterError::Start { problem } if problem.contains("/nowhere/at/all")),
+        "{error}"
+    );
 }
 
 /// Also on a runtime with one thread, which does nothing but wait here.

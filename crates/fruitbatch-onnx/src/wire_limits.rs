@@ -64,7 +64,7 @@ impl MessageKind {
             (Self::Model, 7) => Message(Self::Graph),
             (Self::Model, 8 | 25) | (Self::Tensor, 13) | (Self::Shape, 1) => Message(Self::Flat),
             (Self::Graph, 1) => Message(Self::Node),
-            (Self::Graph, 5) | (Self::Attribute, 5) => Message(Self::Tensor),
+            (Self::Graph | Self::Attribute, 5) => Message(Self::Tensor),
             (Self::Graph, 11 | 12) => Message(Self::ValueInfo),
             (Self::Node, 5) => Message(Self::Attribute),
             (Self::ValueInfo, 2) => Message(Self::Type),

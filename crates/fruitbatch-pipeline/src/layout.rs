@@ -66,10 +66,9 @@ pub(crate) async fn arrange(
                         });
                     }
                 }
-                // An older version of a photo that has been read anew: of no use any more.
-                Some(_) => {}
                 None if !in_place => moved_out.push(row),
-                None => {}
+                // Where it belongs already, or an older version of a photo that has been read anew: of no use any more.
+                None | Some(_) => {}
             }
         }
         if !in_place {

@@ -147,7 +147,7 @@ pub async fn run(
         rows: rows.len() as u64,
         failures: failures.len() as u64,
         failures_by_reason: count_reasons(&failures),
-        skipped: selection.skipped.clone(),
+        skipped: selection.skipped,
         bytes: selection.bytes(),
         labels: label_counts(&labels, &label_indices),
         feature_width: u64::from(plan.embedding.width),

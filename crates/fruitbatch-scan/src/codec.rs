@@ -10,11 +10,11 @@ use datafusion::physical_plan::ExecutionPlan;
 use fruitbatch_storage::{Location, StorageOptions};
 use prost::Message;
 
+use crate::ScanError;
 use crate::image_row::ImageRow;
 use crate::options::ScanOptions;
 use crate::read_photos_exec::ReadPhotosExec;
 use crate::table::ImageTable;
-use crate::ScanError;
 
 const MAGIC: &[u8; 6] = b"FBSCAN";
 const VERSION: u8 = 1;
@@ -77,7 +77,9 @@ fn open<M: Message + Default>(kind: u8, bytes: &[u8]) -> Result<M, ScanError> {
         return Err(ScanError::codec("it doesn't start as one of ours"));
     };
     if *version != VERSION {
-        return Err(ScanError::codec(format!("it has version {version} of the format, this is version {VERSION}")));
+        return Err(ScanError::codec(format!(
+            "it has version {version} of the format, this is version {VERSION}"
+        )));
     }
     if *found_kind != kind {
         return Err(ScanError::codec("it holds another kind of item"));

@@ -18,7 +18,9 @@ pub enum ScanError {
         largest: u64,
     },
     /// Bytes that should hold a table or a node don't.
-    #[error("a plan from another process can't be read: {problem}; run the same version of fruitbatch everywhere")]
+    #[error(
+        "a plan from another process can't be read: {problem}; run the same version of fruitbatch everywhere"
+    )]
     Codec {
         /// What is wrong with them.
         problem: String,

@@ -49,7 +49,9 @@ pub(crate) fn listing_batch(schema: &SchemaRef, rows: &[ImageRow]) -> Result<Rec
             ETAG => Arc::new(StringArray::from_iter_values(rows.iter().map(|row| &row.etag))),
             LABEL => Arc::new(rows.iter().map(|row| row.label.as_deref()).collect::<StringArray>()),
             SPLIT => Arc::new(rows.iter().map(|row| row.split.as_deref()).collect::<StringArray>()),
-            other => return Err(DataFusionError::Internal(format!("`{other}` is not a column of the listing"))),
+            other => {
+                return Err(DataFusionError::Internal(format!("`{other}` is not a column of the listing")));
+            }
         })
     });
     let arrays = arrays.collect::<Result<Vec<_>>>()?;

@@ -100,7 +100,9 @@ async fn read_listing(
             .buffered(read_ahead.options.read_concurrency);
         let mut filling = FillingBatch::starting_at(0);
         while let Some(photo) = reads.try_next().await? {
-            if filling.is_too_full_for(&photo, &read_ahead.options) && !filling.hand_over(&read_ahead, &listed, &ready).await? {
+            if filling.is_too_full_for(&photo, &read_ahead.options)
+                && !filling.hand_over(&read_ahead, &listed, &ready).await?
+            {
                 return Ok(());
             }
             filling.push(photo);
@@ -126,7 +128,8 @@ impl<'a> ListedPhotos<'a> {
                 .column_by_name(name)
                 .ok_or_else(|| DataFusionError::Internal(format!("the listing lost its column `{name}`")))
         };
-        let not_of_its_type = || DataFusionError::Internal("a column of the listing changed its type".to_owned());
+        let not_of_its_type =
+            || DataFusionError::Internal("a column of the listing changed its type".to_owned());
         Ok(Self {
             paths: column(PATH)?.as_string_opt::<i32>().ok_or_else(not_of_its_type)?,
             etags: column(ETAG)?.as_string_opt::<i32>().ok_or_else(not_of_its_type)?,
@@ -259,7 +262,9 @@ impl FillingBatch {
             }
             match listed.column_by_name(field.name()) {
                 Some(column) => Ok(column.slice(full.first_row, full.rows)),
-                None => Err(DataFusionError::Internal(format!("the listing lost its column `{}`", field.name()))),
+                None => {
+                    Err(DataFusionError::Internal(format!("the listing lost its column `{}`", field.name())))
+                }
             }
         });
         let columns = columns.collect::<Result<Vec<_>>>()?;

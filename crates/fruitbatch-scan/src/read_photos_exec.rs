@@ -13,7 +13,8 @@ use datafusion::physical_plan::execution_plan::{Boundedness, CardinalityEffect, 
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::{
-    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties, ReplaceChildrenOptions,
+    DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
+    ReplaceChildrenOptions,
 };
 use fruitbatch_storage::{Location, StorageOptions};
 
@@ -64,12 +65,17 @@ impl ReadPhotosExec {
         let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<std::result::Result<Vec<_>, _>>()?));
 
         let listed = input.schema();
-        let wanted = columns.iter().map(String::as_str).filter(|column| !crate::schema::needs_reading(column));
+        let wanted =
+            columns.iter().map(String::as_str).filter(|column| !crate::schema::needs_reading(column));
         for column in wanted.chain([PATH, ETAG, LENGTH]) {
             let expected = full.field_with_name(column)?.data_type();
             match listed.field_with_name(column) {
                 Ok(field) if field.data_type() == expected => {}
-                _ => return plan_err!("the listing below ReadPhotosExec has no column `{column}` of type {expected}"),
+                _ => {
+                    return plan_err!(
+                        "the listing below ReadPhotosExec has no column `{column}` of type {expected}"
+                    );
+                }
             }
         }
 
@@ -79,7 +85,15 @@ impl ReadPhotosExec {
             EmissionType::Incremental,
             Boundedness::Bounded,
         ));
-        Ok(Self { root, storage, options, columns, input, properties, metrics: ExecutionPlanMetricsSet::new() })
+        Ok(Self {
+            root,
+            storage,
+            options,
+            columns,
+            input,
+            properties,
+            metrics: ExecutionPlanMetricsSet::new(),
+        })
     }
 
     /// Where the photos lie.
@@ -160,13 +174,17 @@ impl ExecutionPlan for ReadPhotosExec {
         mut children: Vec<Arc<dyn ExecutionPlan>>,
         _options: ReplaceChildrenOptions,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        if let (Some(input), 0) = (children.pop(), children.len()) { Ok(Arc::new(Self::try_new(
-            self.root.clone(),
-            self.storage.clone(),
-            self.options,
-            self.columns.clone(),
-            input,
-        )?)) } else { plan_err!("ReadPhotosExec has exactly one input") }
+        if let (Some(input), 0) = (children.pop(), children.len()) {
+            Ok(Arc::new(Self::try_new(
+                self.root.clone(),
+                self.storage.clone(),
+                self.options,
+                self.columns.clone(),
+                input,
+            )?))
+        } else {
+            plan_err!("ReadPhotosExec has exactly one input")
+        }
     }
 
     fn with_new_children(

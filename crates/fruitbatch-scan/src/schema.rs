@@ -28,7 +28,11 @@ pub fn image_schema() -> SchemaRef {
     static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         Arc::new(Schema::new(vec![
             Field::new(PATH, DataType::Utf8, false),
-            Field::new(MODIFICATION_TIME, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), false),
+            Field::new(
+                MODIFICATION_TIME,
+                DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+                false,
+            ),
             Field::new(LENGTH, DataType::Int64, false),
             Field::new(CONTENT, DataType::Binary, true),
             Field::new(ETAG, DataType::Utf8, false),

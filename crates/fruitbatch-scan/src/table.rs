@@ -12,8 +12,8 @@ use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, Statistics};
 use datafusion::datasource::TableType;
-use datafusion::error::DataFusionError;
 use datafusion::datasource::memory::MemorySourceConfig;
+use datafusion::error::DataFusionError;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
 use datafusion::physical_plan::ExecutionPlan;
@@ -70,7 +70,9 @@ impl ImageTable {
         if rows.is_empty() {
             return Ok(vec![Vec::new()]);
         }
-        rows.chunks(self.options.rows_per_partition).map(|rows| Ok(vec![listing_batch(schema, rows)?])).collect()
+        rows.chunks(self.options.rows_per_partition)
+            .map(|rows| Ok(vec![listing_batch(schema, rows)?]))
+            .collect()
     }
 }
 
@@ -150,11 +152,15 @@ impl TableProvider for ImageTable {
         let mut plan: Arc<dyn ExecutionPlan> =
             MemorySourceConfig::try_new_exec(&partitions, Arc::clone(&listing_schema), None)?;
 
-        if let Some(filter) = conjunction(filters.iter().cloned().map(without_table_name).collect::<Result<Vec<_>>>()?) {
+        if let Some(filter) =
+            conjunction(filters.iter().cloned().map(without_table_name).collect::<Result<Vec<_>>>()?)
+        {
             let predicate = state.create_physical_expr(filter, &DFSchema::try_from(listing_schema)?)?;
             // What is needed for the filter alone goes no further (it stands behind the projected columns).
             let kept = if reads { None } else { Some((0..columns.len()).collect()) };
-            plan = Arc::new(FilterExecBuilder::new(predicate, plan).apply_projection(kept)?.with_fetch(limit).build()?);
+            plan = Arc::new(
+                FilterExecBuilder::new(predicate, plan).apply_projection(kept)?.with_fetch(limit).build()?,
+            );
         }
         if reads {
             let columns = columns.into_iter().map(str::to_owned).collect();

@@ -40,13 +40,18 @@ fn find_read_node(plan: &Arc<dyn ExecutionPlan>) -> Option<&ReadPhotosExec> {
     plan.downcast_ref::<ReadPhotosExec>().or_else(|| plan.children().into_iter().find_map(find_read_node))
 }
 
-
 #[tokio::test]
 async fn only_columns_of_the_bytes_plan_reads() {
-    for query in ["SELECT path, label, length, etag, split, modification_time FROM images", "SELECT label FROM images"] {
+    for query in
+        ["SELECT path, label, length, etag, split, modification_time FROM images", "SELECT label FROM images"]
+    {
         assert!(!plan_text(25, query).await.contains("ReadPhotosExec"), "{query}");
     }
-    for query in ["SELECT content FROM images", "SELECT path, read_reason FROM images", "SELECT read_detail FROM images"] {
+    for query in [
+        "SELECT content FROM images",
+        "SELECT path, read_reason FROM images",
+        "SELECT read_detail FROM images",
+    ] {
         assert!(plan_text(25, query).await.contains("ReadPhotosExec"), "{query}");
     }
 }
@@ -60,7 +65,9 @@ async fn columns_that_are_not_asked_for_are_not_made() {
 
 #[tokio::test]
 async fn filters_on_the_listing_stand_below_the_read() {
-    for condition in ["label = 'Apple'", "path LIKE '00%'", "length > 3", "label = 'Apple' AND length BETWEEN 2 AND 9"] {
+    for condition in
+        ["label = 'Apple'", "path LIKE '00%'", "length > 3", "label = 'Apple' AND length BETWEEN 2 AND 9"]
+    {
         let text = plan_text(25, &format!("SELECT path, content FROM images WHERE {condition}")).await;
         let read = text.find("ReadPhotosExec").expect("the query reads");
         let filter = text.find("FilterExec").expect("the query filters");
@@ -70,7 +77,9 @@ async fn filters_on_the_listing_stand_below_the_read() {
 
 #[tokio::test]
 async fn filters_on_the_bytes_stand_above_the_read() {
-    for condition in ["content IS NOT NULL", "content > X'00' OR length = 3", "random() < 2 AND read_reason IS NULL"] {
+    for condition in
+        ["content IS NOT NULL", "content > X'00' OR length = 3", "random() < 2 AND read_reason IS NULL"]
+    {
         let text = plan_text(25, &format!("SELECT path FROM images WHERE {condition}")).await;
         let read = text.find("ReadPhotosExec").expect("the query reads");
         assert!(text.find("FilterExec").is_some_and(|filter| filter < read), "{condition}\n{text}");
@@ -83,7 +92,13 @@ async fn a_limit_shortens_the_listing() {
     let text = plan_text(25, "SELECT content FROM images LIMIT 7").await;
     assert!(text.contains("ReadPhotosExec"), "{text}");
     assert!(text.contains("partitions=1,"), "{text}");
-    let rows = session_with(table(25)).sql("SELECT path FROM images LIMIT 7").await.unwrap().collect().await.unwrap();
+    let rows = session_with(table(25))
+        .sql("SELECT path FROM images LIMIT 7")
+        .await
+        .unwrap()
+        .collect()
+        .await
+        .unwrap();
     assert_eq!(rows.iter().map(datafusion::arrow::array::RecordBatch::num_rows).sum::<usize>(), 7);
 }
 
@@ -91,8 +106,12 @@ async fn a_limit_shortens_the_listing() {
 async fn a_limit_behind_a_filter_takes_nothing_away_too_early() {
     let query = "SELECT path FROM images WHERE label = 'Orange' ORDER BY path LIMIT 8";
     let rows = session_with(table(25)).sql(query).await.unwrap().collect().await.unwrap();
-    let paths: Vec<&str> = rows.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten()).collect();
-    assert_eq!(paths, ["001.jpg", "003.jpg", "005.jpg", "007.jpg", "009.jpg", "011.jpg", "013.jpg", "015.jpg"]);
+    let paths: Vec<&str> =
+        rows.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten()).collect();
+    assert_eq!(
+        paths,
+        ["001.jpg", "003.jpg", "005.jpg", "007.jpg", "009.jpg", "011.jpg", "013.jpg", "015.jpg"]
+    );
 
     let query = "SELECT path FROM images WHERE label = 'Orange' LIMIT 8";
     let rows = session_with(table(25)).sql(query).await.unwrap().collect().await.unwrap();
@@ -110,7 +129,11 @@ async fn filters_and_projections_of_the_listing_give_the_right_rows() {
         ("SELECT path FROM images WHERE label IN (SELECT label FROM images WHERE length = 0)", 13),
     ] {
         let rows = session.sql(query).await.unwrap().collect().await.unwrap();
-        assert_eq!(rows.iter().map(datafusion::arrow::array::RecordBatch::num_rows).sum::<usize>(), expected, "{query}");
+        assert_eq!(
+            rows.iter().map(datafusion::arrow::array::RecordBatch::num_rows).sum::<usize>(),
+            expected,
+            "{query}"
+        );
     }
 }
 
@@ -132,7 +155,11 @@ async fn a_table_without_photos_is_an_empty_table() {
     let session = session_with(table(0));
     for query in ["SELECT * FROM images", "SELECT path FROM images WHERE label = 'Apple'"] {
         let rows = session.sql(query).await.unwrap().collect().await.unwrap();
-        assert_eq!(rows.iter().map(datafusion::arrow::array::RecordBatch::num_rows).sum::<usize>(), 0, "{query}");
+        assert_eq!(
+            rows.iter().map(datafusion::arrow::array::RecordBatch::num_rows).sum::<usize>(),
+            0,
+            "{query}"
+        );
     }
 }
 
@@ -156,8 +183,10 @@ async fn options_out_of_range_are_named() {
         ("max_photo_bytes", ScanOptions { max_photo_bytes: 0, ..good }),
     ] {
         assert!(options.validate().unwrap_err().to_string().contains(name), "{name}");
-        let table = ImageTable::new("/nowhere".parse().unwrap(), StorageOptions::default(), Vec::new(), options);
-        let error = session_with(table).sql("SELECT path FROM images").await.unwrap().collect().await.unwrap_err();
+        let table =
+            ImageTable::new("/nowhere".parse().unwrap(), StorageOptions::default(), Vec::new(), options);
+        let error =
+            session_with(table).sql("SELECT path FROM images").await.unwrap().collect().await.unwrap_err();
         assert!(error.to_string().contains(name), "{error}");
     }
 }

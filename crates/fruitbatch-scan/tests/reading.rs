@@ -52,7 +52,8 @@ async fn every_photo_comes_once_with_its_own_bytes() {
     let photos = PhotoFolder::with(101).await;
     for rows_per_partition in [1, 7, 100, 1_000] {
         for (batch_rows, read_concurrency) in [(1, 1), (8, 3), (50, 16)] {
-            let options = ScanOptions { rows_per_partition, batch_rows, read_concurrency, ..ScanOptions::default() };
+            let options =
+                ScanOptions { rows_per_partition, batch_rows, read_concurrency, ..ScanOptions::default() };
             let batches = collect(photos.table(options), "SELECT path, content FROM images").await;
             assert_eq!(contents(&batches), expected(101), "{options:?}");
         }
@@ -82,7 +83,8 @@ async fn the_order_of_a_partition_is_that_of_the_listing() {
     let photos = PhotoFolder::with(60).await;
     let options = ScanOptions { rows_per_partition: 60, read_concurrency: 16, ..ScanOptions::default() };
     let batches = collect(photos.table(options), "SELECT path, content FROM images").await;
-    let paths: Vec<&str> = batches.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten()).collect();
+    let paths: Vec<&str> =
+        batches.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten()).collect();
     assert!(paths.is_sorted(), "{paths:?}");
 }
 
@@ -142,14 +144,19 @@ async fn a_fault_of_the_server_is_an_io_error_and_never_a_bad_photo() {
     let photos = PhotoBucket::with(5).await;
     let key = format!("all/{}", photo_path(3));
     photos.server.fail_reads("fruits", &key, ReadFault::ExpiredToken);
-    let error = session_with(photos.table(SMALL)).sql("SELECT content FROM images").await.unwrap().collect().await;
+    let error =
+        session_with(photos.table(SMALL)).sql("SELECT content FROM images").await.unwrap().collect().await;
     let error = error.unwrap_err();
     let DataFusionError::IoError(root) = error.find_root() else { panic!("not an I/O error: {error:?}") };
-    let fault = root.get_ref().and_then(|inner| inner.downcast_ref::<StorageFault>()).expect("a storage fault");
+    let fault =
+        root.get_ref().and_then(|inner| inner.downcast_ref::<StorageFault>()).expect("a storage fault");
     assert!(fault.message.contains("photo 00003.jpg"), "{fault}");
 
     photos.server.heal("fruits", &key);
-    assert_eq!(contents(&collect(photos.table(SMALL), "SELECT path, content FROM images").await), expected(5));
+    assert_eq!(
+        contents(&collect(photos.table(SMALL), "SELECT path, content FROM images").await),
+        expected(5)
+    );
 }
 
 #[tokio::test]
@@ -159,7 +166,8 @@ async fn a_bucket_that_is_not_there_fails_the_job_for_good() {
     photos.server.allow_anonymous_reads("vegetables");
     let root = "s3://vegetables/all/".parse().unwrap();
     let table = ImageTable::new(root, photos.storage.clone(), photos.rows.clone(), SMALL);
-    let error = session_with(table).sql("SELECT content FROM images").await.unwrap().collect().await.unwrap_err();
+    let error =
+        session_with(table).sql("SELECT content FROM images").await.unwrap().collect().await.unwrap_err();
     assert!(!matches!(error.find_root(), DataFusionError::IoError(_)), "{error:?}");
 }
 
@@ -195,7 +203,8 @@ async fn reading_goes_on_while_the_consumer_computes() {
     let photos = PhotoBucket::with(20).await;
     let reading = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let session = session_with(photos.table(SMALL));
-    let config = session.state().config().clone().with_extension(Arc::new(ReadRuntime(reading.handle().clone())));
+    let config =
+        session.state().config().clone().with_extension(Arc::new(ReadRuntime(reading.handle().clone())));
     let context = Arc::new(TaskContext::default().with_session_config(config));
 
     let mut stream = read_plan(&session).await.execute(0, context).unwrap();
@@ -204,7 +213,10 @@ async fn reading_goes_on_while_the_consumer_computes() {
     while photos.reads() < 2 * SMALL.batch_rows {
         std::thread::yield_now();
     }
-    assert_eq!(stream.map_ok(|batch| batch.num_rows()).try_fold(2, async |a, b| Ok(a + b)).await.unwrap(), 20);
+    assert_eq!(
+        stream.map_ok(|batch| batch.num_rows()).try_fold(2, async |a, b| Ok(a + b)).await.unwrap(),
+        20
+    );
     reading.shutdown_background();
 }
 

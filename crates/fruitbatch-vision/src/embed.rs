@@ -28,6 +28,7 @@ use crate::sessions::{EmbeddedPhotos, ModelSessions, PhotoOutcome};
 ///
 /// `model` is a literal: the canonical text of an [`EmbedSpec`], or a bare name, which is replaced by the
 /// text of its defaults when the query is optimised.
+#[expect(clippy::needless_pass_by_value, reason = "the functions share the ownership that is handed over")]
 pub fn embed_functions(models: Arc<ModelSessions>) -> Vec<Arc<ScalarUDF>> {
     [Answer::Features, Answer::FeaturesOrFailure]
         .map(|answer| Arc::new(ScalarUDF::new_from_impl(EmbedFunction::new(answer, Arc::clone(&models)))))
@@ -154,11 +155,10 @@ impl ScalarUDFImpl for EmbedFunction {
 }
 
 fn spec_of_literal(catalogue: &Catalogue, literal: &ScalarValue) -> Result<EmbedSpec> {
-    match literal.try_as_str() {
-        Some(Some(text)) => {
-            EmbedSpec::from_literal(catalogue, text).map_err(|error| DataFusionError::Plan(error.to_string()))
-        }
-        _ => plan_err!("a model is given as a text: its name or a feature spec"),
+    if let Some(Some(text)) = literal.try_as_str() {
+        EmbedSpec::from_literal(catalogue, text).map_err(|error| DataFusionError::Plan(error.to_string()))
+    } else {
+        plan_err!("a model is given as a text: its name or a feature spec")
     }
 }
 

@@ -209,7 +209,8 @@ fn find_wheel(wheels: &Path, package: &str, version: &str) -> Result<Option<(Pat
     for entry in entries {
         let path = entry.map_err(io_error(wheels))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy().to_lowercase();
-        if name.starts_with(&stem) && name.ends_with(".whl") {
+        if name.starts_with(&stem) && Path::new(&name).extension().is_some_and(|extension| extension == "whl")
+        {
             let digest = file_sha256(&path)?;
             return Ok(Some((path, digest)));
         }

@@ -212,6 +212,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[expect(clippy::float_cmp, reason = "the same operations in the same order give the same bits")]
     fn presets_compute_what_keras_and_torchvision_compute() {
         // Two pixels: planes are filled pixel after pixel, in the model's channel order.
         let rgb = [0, 128, 255, 7, 8, 9];

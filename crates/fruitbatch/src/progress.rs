@@ -122,7 +122,7 @@ impl Observer for PlainLines {
     fn observe(&self, event: Event) {
         match event {
             Event::Listed { photos, bytes, committed } => {
-                eprintln!("{}", listed_line(photos, bytes, committed))
+                eprintln!("{}", listed_line(photos, bytes, committed));
             }
             Event::Progress { done, total, failed } => {
                 let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);

@@ -24,7 +24,7 @@ fn wrong_flags_end_in_2_with_a_hint() {
         (vec!["run", "photos", "--output", "out", "--n-components", "none"], "n-components"),
         (vec!["run", "photos", "--output", "out", "--n-clusters", "0"], "cluster"),
         (vec!["run", "photos", "--output", "out", "--pooling", "median"], "pooling"),
-        (vec!["run", "photos", "--output", "out", "--image-size", "0"], "image-size"),
+        (vec!["run", "photos", "--output", "out", "--image-size", "0"], "image_size"),
         (vec!["run", "photos", "--output", "out", "--label", "folder"], "label"),
         (vec!["run", "photos", "--output", "out", "--glob", "["], "glob"),
         (vec!["run", "photos", "--output", "out", "--scheduler", "yarn"], "scheduler"),

@@ -47,7 +47,7 @@ fn photos_in_clusters_out() {
         .as_array()
         .expect("a list")
         .iter()
-        .filter_map(|ratio| ratio.as_f64())
+        .filter_map(serde_json::Value::as_f64)
         .sum();
     assert!((ratios - 1.0).abs() < 1e-9, "the full spectrum adds up to 1, not {ratios}");
 }

@@ -128,7 +128,8 @@ impl ScalarUDFImpl for Measure {
 }
 
 pub(crate) async fn cluster(slots: usize, functions: Vec<Arc<ScalarUDF>>) -> LocalCluster {
-    let options = LocalClusterOptions { slots: NonZeroUsize::new(slots).unwrap(), ..LocalClusterOptions::default() };
+    let options =
+        LocalClusterOptions { slots: NonZeroUsize::new(slots).unwrap(), ..LocalClusterOptions::default() };
     LocalCluster::start(options, functions).await.unwrap()
 }
 

@@ -134,7 +134,7 @@ fn new_names(network: &Network, input_layout: TensorLayout, cut: &Cut) -> HashMa
         .map(String::as_str)
         .collect();
     let unused_name = |base: &str| {
-        (1..)
+        (1..=u32::MAX)
             .map(|number| format!("{base}.{number}"))
             .find(|name| !all_names.contains(name.as_str()) && !is_reserved_name(name))
     };

@@ -56,9 +56,9 @@ impl Prober<'_> {
         let blank = vec![0.0; shape.iter().product()];
         let (map_shape, _) = self.session.run(&blank, shape)?;
         let sizes: Vec<u32> = map_shape.iter().filter_map(|&size| u32::try_from(size).ok()).collect();
-        match sizes.as_slice() {
-            &[batch, channels, rows, columns] if batch as usize == photos => Ok((channels, rows, columns)),
-            &[_, _, _, _] => {
+        match *sizes.as_slice() {
+            [batch, channels, rows, columns] if batch as usize == photos => Ok((channels, rows, columns)),
+            [_, _, _, _] => {
                 Err(ImportError::BoundSize { photos, height, width, outcome: format!("shape {map_shape:?}") })
             }
             _ => Err(ImportError::NotAFeatureMap { tensor: self.cut.to_owned(), shape: map_shape }),
