@@ -89,7 +89,7 @@ pub struct Node {
     pub domain: String,
 }
 
-/// `AttributeProto`: a named value, of the kind that [`Attribute::r#type`] says.
+/// `AttributeProto`: a named value, of the kind that its field `type` says.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct Attribute {
     /// The attribute's name.

@@ -68,7 +68,7 @@ impl TinyNet {
         self.layers.last().map_or(0, |layer| layer.output_channels)
     }
 
-    /// The blocks alone: `input` [N,3,H,W] to `feature_map` [N,width,H/8,W/8].
+    /// The blocks alone: `input` `[N,3,H,W]` to `feature_map` `[N,width,H/8,W/8]`.
     pub fn backbone(&self) -> Vec<u8> {
         let mut builder = Builder::default();
         builder.blocks(self, "input", "feature_map");
@@ -82,8 +82,8 @@ impl TinyNet {
         )
     }
 
-    /// A classifier as PyTorch exports it: `pixels` [1,3,32,32], then `Flatten`, `Gemm` and `Softmax` to
-    /// `scores` [1,5].
+    /// A classifier as PyTorch exports it: `pixels` `[1,3,32,32]`, then `Flatten`, `Gemm` and `Softmax` to
+    /// `scores` `[1,5]`.
     pub fn nchw_classifier(&self) -> Vec<u8> {
         let mut builder = Builder::default();
         builder.blocks(self, "pixels", FEATURE_MAP_TENSOR);
@@ -104,8 +104,8 @@ impl TinyNet {
         )
     }
 
-    /// A classifier as Keras exports it: `image` [N,32,32,3], a leading `Transpose`, the blocks, a
-    /// `Transpose` back, then `Reshape`, `MatMul`, `Add` and `Softmax` to `scores` [N,5].
+    /// A classifier as Keras exports it: `image` `[N,32,32,3]`, a leading `Transpose`, the blocks, a
+    /// `Transpose` back, then `Reshape`, `MatMul`, `Add` and `Softmax` to `scores` `[N,5]`.
     pub fn nhwc_classifier(&self) -> Vec<u8> {
         let mut builder = Builder::default();
         builder.node(
