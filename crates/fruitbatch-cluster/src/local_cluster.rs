@@ -34,7 +34,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use fruitbatch_scan::ReadRuntime;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::{Handle, Runtime};
 use tokio_stream::wrappers::TcpListenerStream;
 
@@ -56,6 +56,9 @@ const EXECUTOR_TIMEOUT: Duration = Duration::from_hours(8760);
 /// How often a port for the executor's task service is looked for. Ballista wants the number before it binds it, so that
 /// another process may be quicker.
 const PORT_ATTEMPTS: usize = 8;
+
+/// Connections that may wait to be accepted: what tokio's own `bind` takes.
+const CONNECTION_BACKLOG: u32 = 1024;
 
 /// How long a shutdown waits for the services' loops to end.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
@@ -227,11 +230,20 @@ fn utf8(folder: &TempDir) -> Result<String, ClusterError> {
     }
 }
 
-async fn listen() -> Result<(TcpListener, u16), ClusterError> {
-    let failed = |error: std::io::Error| not_started("no port on 127.0.0.1")(error.into());
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.map_err(failed)?;
-    let port = listener.local_addr().map_err(failed)?.port();
-    Ok((listener, port))
+/// Listens on a port that is free.
+///
+/// Connections inherit the listener's `TCP_NODELAY`, which the servers would not set themselves: without it every answer
+/// in two parts, and so every fetched result, waits 40 ms for the other side's delayed acknowledgement.
+fn listen() -> Result<(TcpListener, u16), ClusterError> {
+    let listen = || {
+        let socket = TcpSocket::new_v4()?;
+        socket.set_nodelay(true)?;
+        socket.bind((Ipv4Addr::LOCALHOST, 0).into())?;
+        let listener = socket.listen(CONNECTION_BACKLOG)?;
+        let port = listener.local_addr()?.port();
+        Ok((listener, port))
+    };
+    listen().map_err(|error: std::io::Error| not_started("no port on 127.0.0.1")(error.into()))
 }
 
 /// Starts a scheduler on a port that is free, and returns the port.
@@ -239,7 +251,7 @@ async fn listen() -> Result<(TcpListener, u16), ClusterError> {
 /// It pushes tasks to the executor: only so can it cancel them, and a task starts when a slot is free and not when the
 /// executor next asks.
 async fn start_scheduler(functions: Vec<Arc<ScalarUDF>>) -> Result<u16, ClusterError> {
-    let (listener, port) = listen().await?;
+    let (listener, port) = listen()?;
     let message_limit = u32::try_from(MESSAGE_LIMIT).unwrap_or(u32::MAX);
     let config = SchedulerConfig {
         bind_host: LOOPBACK.to_owned(),
@@ -283,12 +295,12 @@ impl StartExecutor {
     /// Starts the executor's two services and registers it with the scheduler; the notifier ends its loops.
     async fn start(self) -> Result<ShutdownNotifier, ClusterError> {
         let notifier = ShutdownNotifier::new();
-        let flight_port = start_flight_service(self.work_dir.clone()).await?;
+        let flight_port = start_flight_service(self.work_dir.clone())?;
         let scheduler = self.scheduler().await?;
         let mut attempts = 0;
         loop {
             // Free at this moment; the service binds it in the next.
-            let (_, task_port) = listen().await?;
+            let (_, task_port) = listen()?;
             let executor = Arc::new(self.executor(flight_port, task_port)?);
             match self.start_task_service(scheduler.clone(), executor, task_port, &notifier).await {
                 Ok(()) => return Ok(notifier),
@@ -375,8 +387,8 @@ impl StartExecutor {
 }
 
 /// Starts the service that hands out results, and returns its port.
-async fn start_flight_service(work_dir: String) -> Result<u16, ClusterError> {
-    let (listener, port) = listen().await?;
+fn start_flight_service(work_dir: String) -> Result<u16, ClusterError> {
+    let (listener, port) = listen()?;
     let service = FlightServiceServer::new(BallistaFlightService::new(work_dir))
         .max_decoding_message_size(MESSAGE_LIMIT)
         .max_encoding_message_size(MESSAGE_LIMIT);

@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         );
         return ExitCode::from(2);
     }
-    match verify(&shared) {
+    match verify(&shared.canonicalize().unwrap_or(shared)) {
         Ok(promises) => {
             println!("{}", table(&promises));
             let broken = promises.iter().filter(|promise| !promise.kept).count();
