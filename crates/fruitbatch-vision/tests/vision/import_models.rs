@@ -2,7 +2,7 @@
 
 use crate::common::{Planes, bmp_photo, has_onnx_runtime, relative_error, shared_folder, skip, tiny_models};
 use bytes::Bytes;
-use fruitbatch_onnx::messages::{Attribute, Model, Node, StringStringEntry};
+use fruitbatch_onnx::messages::{Attribute, Model, NestedGraph, Node, StringStringEntry};
 use fruitbatch_onnx::{read_model, tensors, write_model};
 use fruitbatch_testkit::tiny_models::{FEATURE_MAP_TENSOR, TinyNet, model_with_control_flow};
 use fruitbatch_vision::{
@@ -135,7 +135,7 @@ fn files_that_can_not_be_extractors_are_refused_by_what_is_wrong_with_them() {
     assert_refused!(model_with_control_flow(), ImportError::NoFeatureMap);
     assert_refused!(
         changed(&good, |model| {
-            let body = Attribute { g: Some(Default::default()), ..Attribute::default() };
+            let body = Attribute { g: Some(NestedGraph::default()), ..Attribute::default() };
             model.graph.as_mut().unwrap().node[1].attribute.push(body);
         }),
         ImportError::ControlFlow { .. }
