@@ -43,8 +43,9 @@ impl StorageErrorKind {
 }
 
 impl StorageError {
-    /// `action` is a verb phrase (`list`, `read`), `place` the full URI; `next_step` may be empty.
-    pub(crate) fn new(
+    /// `action` is a verb phrase (`list`, `read`), `place` the full URI; `next_step` may be empty. For implementations of
+    /// [`OutputBackend`](crate::OutputBackend).
+    pub fn new(
         kind: StorageErrorKind,
         action: &'static str,
         place: impl Into<String>,
@@ -66,6 +67,7 @@ impl StorageError {
                 StorageErrorKind::DiskFull,
                 "free some space and run the same command again: it goes on where it stopped",
             ),
+            ErrorKind::Unsupported => (StorageErrorKind::Invalid, "name a folder on another file system"),
             _ => (StorageErrorKind::Fault, ""),
         };
         Self::new(kind, action, place, error.to_string(), next_step)

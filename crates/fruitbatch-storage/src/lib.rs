@@ -6,7 +6,9 @@
 //! | say how S3 is reached | [`StorageOptions`], [`Storage`] |
 //! | find the photos | [`Storage::list`], [`ListOptions`], [`PathGlob`], [`Listing`] |
 //! | read one | [`Storage::reader`], [`PhotoReader::read`], [`ReadErrorKind`] |
+//! | look whether one is still the same | [`Storage::look`] |
 //! | write results, and find them again | [`Storage::output`], [`OutputStore`] |
+//! | write them somewhere else | [`OutputBackend`] |
 //! | turn a path back into a file name | [`path_escape`] |
 //!
 //! ```
@@ -33,12 +35,13 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! # Why photos don't go through `object_store`
+//! # Why nothing goes through `object_store`
 //!
 //! Its paths are a cleaned-up form of keys: it can't name `a//b` or `dir/`, rewrites others, and one file name that isn't
 //! UTF-8 ends its local listing. A photo that can't be named is a photo lost. So photos are listed and read by their raw
-//! keys, with the AWS client and the file system itself. Results have names of our own making, and there `object_store`
-//! serves well (except on local disks, where it doesn't synchronise what it writes: see [`OutputStore`]).
+//! keys, with the AWS client and the file system itself. Results have names of our own making, but they go the same way:
+//! on local disks `object_store` doesn't synchronise what it writes, in S3 it can't remove a file on condition, and one
+//! client means one set of retries, timeouts and credentials, and one meaning of each failure.
 //!
 //! # Credentials
 //!
@@ -53,21 +56,28 @@ mod listing;
 mod local_etag;
 mod location;
 mod options;
+mod output_backend;
 mod output_local;
-mod output_objects;
+mod output_memory;
+mod output_s3;
 mod output_store;
 pub mod path_escape;
+mod patience;
 mod photo_reader;
 mod read_local;
 mod read_s3;
 mod s3_connection;
 mod s3_failure;
+mod s3_get;
+mod s3_repeat;
 mod storage;
 
 pub use error::{StorageError, StorageErrorKind};
 pub use listing::{ListOptions, ListedPhoto, Listing, PathGlob, PathGlobError, SkippedCounts};
 pub use location::{Location, LocationError};
 pub use options::StorageOptions;
-pub use output_store::{OutputFile, OutputStore, PutOutcome};
+pub use output_backend::{Conditional, FileVersion, OutputBackend, PutOutcome};
+pub use output_store::{OutputFile, OutputStore};
+pub use patience::Patience;
 pub use photo_reader::{PhotoReader, ReadError, ReadErrorKind};
 pub use storage::Storage;

@@ -5,6 +5,7 @@
 //! it is reported rather than lost. A folder that can't be read is an error that names it: a listing is whole or it isn't
 //! one.
 
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -14,7 +15,7 @@ use walkdir::WalkDir;
 use crate::error::{StorageError, StorageErrorKind};
 use crate::listing::{COMMIT_LOG_FOLDER, ListedPhoto, Listing, ListingBuilder, Selection};
 use crate::local_etag::{etag, modification_time};
-use crate::location::Location;
+use crate::location::{Location, local_file_below};
 use crate::path_escape::escape;
 
 const ACTION: &str = "list";
@@ -100,6 +101,43 @@ fn list_folder(folder: &Path, selection: Selection<'_>) -> Result<Listing, Stora
         }
     }
     Ok(listing.finish(root))
+}
+
+/// The file at an escaped path below a folder as it is now, or `None` if there is none. Blocks.
+pub(crate) fn look(folder: &Path, path: &str) -> Result<Option<ListedPhoto>, StorageError> {
+    let Some(file) = local_file_below(folder, path) else { return Ok(None) };
+    let listed = |metadata: &Metadata, length| ListedPhoto {
+        path: path.to_owned(),
+        length,
+        modification_time: modification_time(metadata),
+        etag: etag(metadata),
+    };
+    let failed =
+        |place: &Path, error| Err(StorageError::from_io("look at", place.display().to_string(), &error));
+    match file.metadata() {
+        Ok(metadata) => Ok(metadata.is_file().then(|| listed(&metadata, metadata.len()))),
+        Err(error) => match file.symlink_metadata() {
+            // As a listing has it: a link that leads nowhere is a file that can't be read.
+            Ok(link) if link.is_symlink() => Ok(Some(listed(&link, 0))),
+            Ok(_) => failed(&file, error),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::NotFound
+                        | io::ErrorKind::NotADirectory
+                        | io::ErrorKind::InvalidFilename
+                        | io::ErrorKind::InvalidInput
+                ) =>
+            {
+                // Of a folder that isn't there at all (not mounted, say) no photo is known to be gone.
+                match folder.metadata() {
+                    Ok(_) => Ok(None),
+                    Err(error) => failed(folder, error),
+                }
+            }
+            Err(error) => failed(&file, error),
+        },
+    }
 }
 
 /// An entry that can't be looked at: a link that leads nowhere or round in a circle, a file removed just now. Anything

@@ -1,17 +1,21 @@
 //! Listing a bucket by its raw keys.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 
 use aws_sdk_s3::types::{EncodingType, Object};
 
 use crate::error::{StorageError, StorageErrorKind};
 use crate::listing::{COMMIT_LOG_FOLDER, ListedPhoto, Listing, ListingBuilder, Selection};
 use crate::location::{Location, Place, is_glob_character};
-use crate::path_escape::escape;
+use crate::path_escape::{escape, unescape};
 use crate::s3_connection::S3Connection;
 use crate::s3_failure::{S3Failure, S3FailureCause};
 
 const ACTION: &str = "list";
+const LOOK: &str = "look at";
+/// A server that repeats itself now and then is put up with.
+const SAME_PAGE_AT_MOST: u32 = 8;
 /// What some Hadoop file systems append to a folder's name to make an empty object that stands for it.
 const HADOOP_FOLDER_MARKER: &str = "_$folder$";
 
@@ -52,30 +56,17 @@ pub(crate) async fn list(
     let listed_prefix = format!("{prefix}{glob_head}");
     let mut listing = ListingBuilder::new(root, selection);
 
-    let mut request = PageRequest { delimiter: (!recursive).then_some("/"), ..PageRequest::default() };
-    loop {
-        let page = request_page(connection, bucket, &listed_prefix, &request, &place).await?;
-        let url_encoded = page.encoding_type() == Some(&EncodingType::Url);
-        for object in page.contents() {
-            add_object(&mut listing, object, prefix, url_encoded, &place)?;
-        }
-        for folder in page.common_prefixes().iter().filter_map(|folder| folder.prefix()) {
-            let key = raw_key(folder, url_encoded, &place)?;
-            let path = key.strip_prefix(prefix.as_str()).unwrap_or(&key).trim_end_matches('/').to_owned();
+    let delimiter = (!recursive).then_some("/");
+    for_each_entry(connection, bucket, &listed_prefix, delimiter, &place, |entry| match entry {
+        Entry::Object { key, object } => add_object(&mut listing, key, object, prefix),
+        Entry::Folder { key } => {
+            let path = key.strip_prefix(prefix.as_str()).unwrap_or(key).trim_end_matches('/');
             if path.starts_with('.') {
                 listing.add_dot_file(&escape(path.as_bytes()));
             }
         }
-        if page.is_truncated() != Some(true) {
-            break;
-        }
-        let token = page.next_continuation_token().map(str::to_owned);
-        if token.is_none() || token == request.continuation_token {
-            let problem = "the server says there are more keys and gives no way to ask for them";
-            return Err(StorageError::new(StorageErrorKind::Fault, ACTION, place, problem, ""));
-        }
-        request.continuation_token = token;
-    }
+    })
+    .await?;
     // A narrower listing doesn't show the keys that tell an OUT.
     if (!recursive || narrowed) && holds_commit_log(connection, bucket, prefix, &place).await? {
         listing.add_output_folder("");
@@ -123,13 +114,28 @@ async fn head(
     if key.is_empty() || key.ends_with('/') {
         return Ok(None);
     }
+    head_key(connection, bucket, key, place, ACTION).await
+}
+
+async fn head_key(
+    connection: &S3Connection,
+    bucket: &str,
+    key: &str,
+    place: &str,
+    action: &'static str,
+) -> Result<Option<ListedPhoto>, StorageError> {
     let answer = connection
-        .client
-        .head_object()
-        .bucket(bucket)
-        .key(key)
-        .set_request_payer(connection.request_payer())
-        .send()
+        .repeat(|| async {
+            connection
+                .client
+                .head_object()
+                .bucket(bucket)
+                .key(key)
+                .set_request_payer(connection.request_payer())
+                .send()
+                .await
+                .map_err(|error| S3Failure::from_sdk(&error))
+        })
         .await;
     match answer {
         Ok(object) => Ok(Some(ListedPhoto {
@@ -138,11 +144,30 @@ async fn head(
             modification_time: object.last_modified().map(microseconds).unwrap_or_default(),
             etag: etag(object.e_tag()),
         })),
-        Err(error) => match S3Failure::from_sdk(&error) {
-            S3Failure { cause: S3FailureCause::NoSuchKey, .. } => Ok(None),
-            failure => Err(failure.into_storage_error(ACTION, place, connection.endpoint_url.as_deref())),
-        },
+        Err(S3Failure { cause: S3FailureCause::NoSuchKey, .. }) => Ok(None),
+        Err(failure) => Err(failure.into_storage_error(action, place, connection.endpoint_url.as_deref())),
     }
+}
+
+/// The object at an escaped path below a prefix as it is now, or `None` if there is none.
+pub(crate) async fn look(
+    connection: &S3Connection,
+    bucket: &str,
+    prefix: &str,
+    path: &str,
+) -> Result<Option<ListedPhoto>, StorageError> {
+    let Ok(relative) = String::from_utf8(unescape(path).into_owned()) else { return Ok(None) };
+    let key = format!("{prefix}{relative}");
+    let place = format!("s3://{bucket}/{prefix}{path}");
+    if key.is_empty() {
+        return Ok(None);
+    }
+    if let Some(photo) = head_key(connection, bucket, &key, &place, LOOK).await? {
+        return Ok(Some(ListedPhoto { path: path.to_owned(), ..photo }));
+    }
+    // A missing bucket gives the same answer, for `HEAD` has no body that could say more; a list page has one.
+    let request = PageRequest { max_keys: Some(1), ..PageRequest::default() };
+    request_page(connection, bucket, &key, &request, &place).await.map(|_| None)
 }
 
 async fn holds_commit_log(
@@ -154,6 +179,60 @@ async fn holds_commit_log(
     let log = format!("{prefix}{COMMIT_LOG_FOLDER}/");
     let request = PageRequest { max_keys: Some(1), ..PageRequest::default() };
     Ok(!request_page(connection, bucket, &log, &request, place).await?.contents().is_empty())
+}
+
+/// What a page of a listing shows.
+pub(crate) enum Entry<'a> {
+    Object {
+        key: &'a str,
+        object: &'a Object,
+    },
+    /// With a delimiter: what stands for all keys that go on behind it.
+    Folder {
+        key: &'a str,
+    },
+}
+
+/// Shows every key that begins with `prefix`, at least once. S3 lists in order and each key once; not every server that
+/// speaks its protocol does.
+pub(crate) async fn for_each_entry(
+    connection: &S3Connection,
+    bucket: &str,
+    prefix: &str,
+    delimiter: Option<&'static str>,
+    place: &str,
+    mut show: impl FnMut(Entry<'_>),
+) -> Result<(), StorageError> {
+    let mut request = PageRequest { delimiter, ..PageRequest::default() };
+    let mut times_asked: HashMap<String, u32> = HashMap::new();
+    loop {
+        let page = request_page(connection, bucket, prefix, &request, place).await?;
+        let url_encoded = page.encoding_type() == Some(&EncodingType::Url);
+        for object in page.contents() {
+            let key = raw_key(object.key().unwrap_or_default(), url_encoded, place)?;
+            // What a server lists beyond what it was asked for isn't meant.
+            if key.starts_with(prefix) {
+                show(Entry::Object { key: &key, object });
+            }
+        }
+        for folder in page.common_prefixes().iter().filter_map(|folder| folder.prefix()) {
+            show(Entry::Folder { key: &raw_key(folder, url_encoded, place)? });
+        }
+        if page.is_truncated() != Some(true) {
+            return Ok(());
+        }
+        let fault = |problem| StorageError::new(StorageErrorKind::Fault, ACTION, place, problem, "");
+        let token = page
+            .next_continuation_token()
+            .ok_or_else(|| fault("the server says there are more keys and gives no way to ask for them"))?;
+        // A page may come again, but a server that turns in circles would be listed for ever.
+        let times = times_asked.entry(token.to_owned()).or_default();
+        *times += 1;
+        if *times > SAME_PAGE_AT_MOST {
+            return Err(fault("the server gives the same page again and again"));
+        }
+        request.continuation_token = Some(token.to_owned());
+    }
 }
 
 #[derive(Default)]
@@ -182,31 +261,26 @@ async fn request_page(
         .set_continuation_token(page.continuation_token.clone())
         .set_request_payer(connection.request_payer());
     let is_first = page.continuation_token.is_none();
-    let answer = if is_first {
-        request.customize().config_override(S3Connection::impatient()).send().await
-    } else {
-        request.send().await
-    };
-    answer.map_err(|error| {
-        S3Failure::from_sdk(&error).into_storage_error(ACTION, place, connection.endpoint_url.as_deref())
-    })
+    let answer = connection
+        .repeat(|| async {
+            let request = request.clone();
+            let answer = if is_first {
+                request.customize().config_override(connection.impatient()).send().await
+            } else {
+                request.send().await
+            };
+            answer.map_err(|error| S3Failure::from_sdk(&error))
+        })
+        .await;
+    answer.map_err(|failure| failure.into_storage_error(ACTION, place, connection.endpoint_url.as_deref()))
 }
 
-fn add_object(
-    listing: &mut ListingBuilder<'_>,
-    object: &Object,
-    prefix: &str,
-    url_encoded: bool,
-    place: &str,
-) -> Result<(), StorageError> {
-    let key = raw_key(object.key().unwrap_or_default(), url_encoded, place)?;
-    // What a server lists beyond what it was asked for isn't ours.
-    let Some(path) = key.strip_prefix(prefix) else { return Ok(()) };
+fn add_object(listing: &mut ListingBuilder<'_>, key: &str, object: &Object, prefix: &str) {
+    let path = escape(key.strip_prefix(prefix).unwrap_or(key).as_bytes());
     let length = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
-    let path = escape(path.as_bytes());
     if path.is_empty() || path.ends_with('/') || (length == 0 && path.ends_with(HADOOP_FOLDER_MARKER)) {
         listing.add_folder_marker(&path);
-        return Ok(());
+        return;
     }
     listing.add_file(ListedPhoto {
         path: path.into_owned(),
@@ -214,7 +288,6 @@ fn add_object(
         modification_time: object.last_modified().map(microseconds).unwrap_or_default(),
         etag: etag(object.e_tag()),
     });
-    Ok(())
 }
 
 /// Undoes `encoding-type=url`, which is form encoding: `+` is a space.

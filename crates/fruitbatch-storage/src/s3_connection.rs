@@ -1,18 +1,18 @@
-//! One connection to S3: the client that lists and reads by raw keys, and object stores for OUT that share its
-//! endpoint, region and credentials.
+//! One connection to S3: the client, where it asks, and who it says it is.
 
 use std::fmt;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime};
 
-use async_trait::async_trait;
 use aws_config::environment::EnvironmentVariableRegionProvider;
 use aws_config::meta::region::RegionProviderChain;
 use aws_config::profile::ProfileFileRegionProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
-use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
-use aws_sdk_s3::config::endpoint::{DefaultResolver, Params, ResolveEndpoint};
+use aws_credential_types::provider::error::CredentialsError;
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider, future};
+use aws_sdk_s3::config::{IdentityCache, StalledStreamProtectionConfig};
 use aws_sdk_s3::types::RequestPayer;
 use aws_smithy_http_client::Connector;
 use aws_smithy_http_client::proxy::ProxyConfig;
@@ -21,47 +21,34 @@ use aws_smithy_runtime_api::client::http::{SharedHttpClient, SharedHttpConnector
 use aws_smithy_types::retry::RetryConfig;
 use aws_smithy_types::timeout::TimeoutConfig;
 use aws_types::service_config::ServiceConfigKey;
-use object_store::ClientOptions;
-use object_store::CredentialProvider;
-use object_store::aws::{AmazonS3, AmazonS3Builder, AwsCredential, S3ConditionalPut};
 
 use crate::error::{StorageError, StorageErrorKind};
 use crate::options::StorageOptions;
+use crate::patience::Patience;
 use crate::s3_failure::S3Failure;
 
 /// S3's own default, and what servers other than AWS's expect.
 const DEFAULT_REGION: &str = "us-east-1";
 /// The environment's ways to name another server; the first is the one that counts if both are set.
 const ENDPOINT_VARIABLES: [&str; 2] = ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"];
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// For the first byte of an answer; a body that stalls later is ended by the client's stalled-stream protection.
-const FIRST_BYTE_TIMEOUT: Duration = Duration::from_secs(30);
-/// For one attempt to write or read a whole file of OUT, the largest of which are a few hundred megabytes.
-const OUTPUT_REQUEST_TIMEOUT: Duration = Duration::from_mins(5);
-/// With the client's backoff (doubling from 1 s, jittered, at most 20 s) some 15 s of trouble are ridden out within one
-/// call. Environment and profile may set another number.
-const MAX_ATTEMPTS: u32 = 6;
 /// What `aws-config` gives if neither environment nor profile say anything.
 const SDK_DEFAULT_MAX_ATTEMPTS: u32 = 3;
 /// Credentials are renewed this long before they end, so that a request's retries stay within their life.
 const RENEW_CREDENTIALS_BEFORE_END: Duration = Duration::from_mins(5);
+/// For a source of credentials to answer: a program that is run, a service that is asked.
+const CREDENTIALS_TIMEOUT: Duration = Duration::from_secs(30);
+/// Of many requests that find the same credentials at their end, one has them renewed.
+const CREDENTIALS_ARE_NEW_FOR: Duration = Duration::from_secs(1);
 
 pub(crate) struct S3Connection {
     pub(crate) client: aws_sdk_s3::Client,
     /// Set if requests go to a server other than AWS's own.
     pub(crate) endpoint_url: Option<String>,
     region: String,
-    host_rules: HostRules,
     request_payer: bool,
+    patience: Patience,
     /// `None`: requests are not signed.
-    credentials: Option<Arc<RenewedCredentials>>,
-}
-
-/// Which of a bucket's host names is asked.
-struct HostRules {
-    path_style: bool,
-    fips: bool,
-    dual_stack: bool,
+    credentials: Option<RenewedCredentials>,
 }
 
 impl fmt::Debug for S3Connection {
@@ -80,8 +67,9 @@ impl S3Connection {
     pub(crate) async fn establish(
         options: &StorageOptions,
         given_credentials: Option<SharedCredentialsProvider>,
+        patience: Patience,
     ) -> Result<Self, StorageError> {
-        let sdk_config = load_sdk_config(options, given_credentials).await;
+        let sdk_config = load_sdk_config(options, given_credentials.clone()).await;
         let endpoint_url = configured_endpoint(options, &sdk_config);
         if let Some(endpoint_url) = &endpoint_url {
             check_endpoint(endpoint_url)?;
@@ -91,29 +79,64 @@ impl S3Connection {
         let mut client_config = aws_sdk_s3::config::Builder::from(&sdk_config)
             .region(Region::new(region.clone()))
             .force_path_style(path_style);
-        if options.no_sign_request {
-            client_config = client_config.allow_no_auth();
-        }
-        if let Some(retries) = sdk_config.retry_config()
-            && retries.max_attempts() == SDK_DEFAULT_MAX_ATTEMPTS
-        {
-            client_config = client_config.retry_config(retries.clone().with_max_attempts(MAX_ATTEMPTS));
-        }
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(patience.connect_timeout)
+            .read_timeout(patience.first_byte_timeout)
+            .build();
+        let stalls = StalledStreamProtectionConfig::enabled().grace_period(patience.stall_timeout).build();
+        client_config = client_config.timeout_config(timeouts).stalled_stream_protection(stalls);
+        let retries = sdk_config.retry_config().cloned().unwrap_or_else(RetryConfig::standard);
+        let max_attempts = match retries.max_attempts() {
+            SDK_DEFAULT_MAX_ATTEMPTS => patience.max_attempts,
+            configured => configured,
+        };
+        client_config =
+            client_config.retry_config(patient(retries, &patience).with_max_attempts(max_attempts));
+        let credentials = match sdk_config.credentials_provider() {
+            Some(source) if !options.no_sign_request => {
+                Some(RenewedCredentials::new(source, options.clone(), given_credentials))
+            }
+            _ => None,
+        };
+        client_config = match &credentials {
+            // Kept by ourselves, because only so can they be asked for anew before their time.
+            Some(credentials) => client_config
+                .credentials_provider(credentials.clone())
+                .identity_cache(IdentityCache::no_cache()),
+            None => client_config.allow_no_auth(),
+        };
         Ok(Self {
             client: aws_sdk_s3::Client::from_conf(client_config.build()),
             endpoint_url,
             region,
-            host_rules: HostRules {
-                path_style,
-                fips: sdk_config.use_fips().unwrap_or(false),
-                dual_stack: sdk_config.use_dual_stack().unwrap_or(false),
-            },
             request_payer: options.request_payer,
-            credentials: sdk_config
-                .credentials_provider()
-                .filter(|_| !options.no_sign_request)
-                .map(|source| Arc::new(RenewedCredentials::new(source))),
+            patience,
+            credentials,
         })
+    }
+
+    pub(crate) fn patience(&self) -> &Patience {
+        &self.patience
+    }
+
+    /// Missing credentials are told now and plainly, not by the first write. `place` is what an error names.
+    pub(crate) async fn check_credentials(&self, place: &str) -> Result<(), StorageError> {
+        let Some(credentials) = &self.credentials else { return Ok(()) };
+        match credentials.current().await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(S3Failure::from_credentials(&error).into_storage_error(
+                "open",
+                place,
+                self.endpoint_url.as_deref(),
+            )),
+        }
+    }
+
+    /// S3 doesn't accept the present credentials any more: the next request asks their source for others.
+    pub(crate) fn forget_credentials(&self) {
+        if let Some(credentials) = &self.credentials {
+            credentials.shared.are_refused.store(true, Ordering::Relaxed);
+        }
     }
 
     /// What requests say about who pays.
@@ -122,78 +145,31 @@ impl S3Connection {
     }
 
     /// The settings for a first request, whose failure a person is waiting for: fewer attempts.
-    pub(crate) fn impatient() -> aws_sdk_s3::config::Builder {
-        aws_sdk_s3::config::Builder::new()
-            .retry_config(RetryConfig::standard().with_max_attempts(SDK_DEFAULT_MAX_ATTEMPTS))
+    pub(crate) fn impatient(&self) -> aws_sdk_s3::config::Builder {
+        let attempts = SDK_DEFAULT_MAX_ATTEMPTS.min(self.patience.max_attempts);
+        let retries = patient(RetryConfig::standard(), &self.patience).with_max_attempts(attempts);
+        aws_sdk_s3::config::Builder::new().retry_config(retries)
     }
 
-    /// An object store over one bucket. `place` is what an error names.
-    pub(crate) async fn object_store(&self, bucket: &str, place: &str) -> Result<AmazonS3, StorageError> {
-        let invalid =
-            |problem: String| StorageError::new(StorageErrorKind::Invalid, "open", place, problem, "");
-        if let Some(credentials) = &self.credentials {
-            // Missing credentials are told now and plainly, not by the first write.
-            credentials
-                .current()
-                .await
-                .map_err(|failure| failure.into_storage_error("open", place, self.endpoint_url.as_deref()))?;
-        }
-        let bucket_url = self.bucket_url(bucket).map_err(invalid)?;
-        let allow_http = bucket_url.starts_with("http://");
-        let mut builder = AmazonS3Builder::new()
-            .with_bucket_name(bucket)
-            .with_region(&self.region)
-            // "Virtual hosted" is that builder's word for "the endpoint is the bucket's whole URL".
-            .with_endpoint(bucket_url)
-            .with_virtual_hosted_style_request(true)
-            .with_conditional_put(S3ConditionalPut::ETagMatch)
-            .with_request_payer(self.request_payer)
-            .with_client_options(
-                ClientOptions::new()
-                    .with_allow_http(allow_http)
-                    .with_connect_timeout(CONNECT_TIMEOUT)
-                    .with_timeout(OUTPUT_REQUEST_TIMEOUT),
-            );
-        builder = match &self.credentials {
-            Some(credentials) => builder.with_credentials(Arc::clone(credentials) as _),
-            None => builder.with_skip_signature(true),
-        };
-        builder.build().map_err(|error| invalid(error.to_string()))
+    /// The settings for requests whose first byte of an answer comes after the last one of their body.
+    pub(crate) fn for_uploads(&self) -> aws_sdk_s3::config::Builder {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(self.patience.connect_timeout)
+            .read_timeout(self.patience.upload_timeout)
+            .build();
+        aws_sdk_s3::config::Builder::new().timeout_config(timeouts)
     }
+}
 
-    /// The URL that a bucket's keys are appended to, by the rules of the AWS client itself (endpoint, region and its
-    /// partition, FIPS, dual stack, host or path), so that both clients always talk to the same server.
-    fn bucket_url(&self, bucket: &str) -> Result<String, String> {
-        let parameters = Params::builder()
-            .bucket(bucket)
-            .region(&self.region)
-            .use_fips(self.host_rules.fips)
-            .use_dual_stack(self.host_rules.dual_stack)
-            .force_path_style(self.host_rules.path_style)
-            .set_endpoint(self.endpoint_url.clone())
-            .build()
-            .map_err(|error| error.to_string())?;
-        let resolver = DefaultResolver::new();
-        let resolved = resolver.resolve_endpoint(&parameters);
-        // The default resolver is a table lookup: its future is ready at once.
-        let endpoint = futures::FutureExt::now_or_never(resolved)
-            .ok_or_else(|| "the endpoint could not be resolved".to_owned())?
-            .map_err(|error| error.to_string())?;
-        Ok(endpoint.url().trim_end_matches('/').to_owned())
-    }
+fn patient(retries: RetryConfig, patience: &Patience) -> RetryConfig {
+    retries.with_initial_backoff(patience.first_backoff).with_max_backoff(patience.max_backoff)
 }
 
 async fn load_sdk_config(
     options: &StorageOptions,
     given_credentials: Option<SharedCredentialsProvider>,
 ) -> SdkConfig {
-    let mut loader =
-        aws_config::defaults(BehaviorVersion::latest()).http_client(http_client()).timeout_config(
-            TimeoutConfig::builder()
-                .connect_timeout(CONNECT_TIMEOUT)
-                .read_timeout(FIRST_BYTE_TIMEOUT)
-                .build(),
-        );
+    let mut loader = aws_config::defaults(BehaviorVersion::latest()).http_client(http_client());
     if let Some(region) = &options.region {
         loader = loader.region(Region::new(region.clone()));
     } else if options.endpoint_url.is_some()
@@ -269,11 +245,23 @@ fn check_endpoint(endpoint_url: &str) -> Result<(), StorageError> {
     ))
 }
 
-/// Credentials from a source that makes new ones when asked, kept until shortly before their end, in the form the object
-/// store asks for.
+/// Credentials from a source that makes new ones when asked, kept until shortly before their end, or until S3 refuses
+/// them.
+#[derive(Clone)]
 struct RenewedCredentials {
+    shared: Arc<SharedCredentials>,
+}
+
+struct SharedCredentials {
+    options: StorageOptions,
+    given: Option<SharedCredentialsProvider>,
+    kept: tokio::sync::Mutex<KeptCredentials>,
+    are_refused: AtomicBool,
+}
+
+struct KeptCredentials {
     source: SharedCredentialsProvider,
-    kept: tokio::sync::Mutex<Option<(Arc<AwsCredential>, Option<SystemTime>)>>,
+    credentials: Option<(Credentials, Instant)>,
 }
 
 impl fmt::Debug for RenewedCredentials {
@@ -283,54 +271,56 @@ impl fmt::Debug for RenewedCredentials {
 }
 
 impl RenewedCredentials {
-    fn new(source: SharedCredentialsProvider) -> Self {
-        Self { source, kept: tokio::sync::Mutex::default() }
+    fn new(
+        source: SharedCredentialsProvider,
+        options: StorageOptions,
+        given: Option<SharedCredentialsProvider>,
+    ) -> Self {
+        let kept = tokio::sync::Mutex::new(KeptCredentials { source, credentials: None });
+        Self {
+            shared: Arc::new(SharedCredentials { options, given, kept, are_refused: AtomicBool::new(false) }),
+        }
     }
 
-    async fn current(&self) -> Result<Arc<AwsCredential>, S3Failure> {
-        let mut kept = self.kept.lock().await;
-        let now = SystemTime::now();
-        if let Some((credential, end)) = &*kept
-            && end.is_none_or(|end| now + RENEW_CREDENTIALS_BEFORE_END < end)
-        {
-            return Ok(Arc::clone(credential));
+    async fn current(&self) -> Result<Credentials, CredentialsError> {
+        let SharedCredentials { options, given, kept, are_refused } = &*self.shared;
+        let mut kept = kept.lock().await;
+        let are_refused = are_refused.swap(false, Ordering::Relaxed)
+            && kept.credentials.as_ref().is_some_and(|(_, since)| since.elapsed() > CREDENTIALS_ARE_NEW_FOR);
+        if are_refused {
+            // The chain reads the profile's files only once: another one reads what they hold now.
+            if let Some(source) = load_sdk_config(options, given.clone()).await.credentials_provider() {
+                kept.source = source;
+            }
         }
-        match self.source.provide_credentials().await {
+        let now = SystemTime::now();
+        let outlasts = |credentials: &Credentials, time| credentials.expiry().is_none_or(|end| time < end);
+        if let Some((credentials, _)) = &kept.credentials
+            && !are_refused
+            && outlasts(credentials, now + RENEW_CREDENTIALS_BEFORE_END)
+        {
+            return Ok(credentials.clone());
+        }
+        let asked = tokio::time::timeout(CREDENTIALS_TIMEOUT, kept.source.provide_credentials()).await;
+        match asked.unwrap_or_else(|_| Err(CredentialsError::provider_timed_out(CREDENTIALS_TIMEOUT))) {
             Ok(fresh) => {
-                let credential = Arc::new(in_object_stores_form(&fresh));
-                *kept = Some((Arc::clone(&credential), fresh.expiry()));
-                Ok(credential)
+                kept.credentials = Some((fresh.clone(), Instant::now()));
+                Ok(fresh)
             }
             // While the source is out of order, what is still valid serves.
-            Err(error) => match &*kept {
-                Some((credential, end)) if end.is_none_or(|end| now < end) => Ok(Arc::clone(credential)),
-                _ => Err(S3Failure::from_credentials(&error)),
+            Err(error) => match &kept.credentials {
+                Some((credentials, _)) if outlasts(credentials, now) => Ok(credentials.clone()),
+                _ => Err(error),
             },
         }
     }
 }
 
-fn in_object_stores_form(credentials: &Credentials) -> AwsCredential {
-    AwsCredential {
-        key_id: credentials.access_key_id().to_owned(),
-        secret_key: credentials.secret_access_key().to_owned(),
-        token: credentials.session_token().map(str::to_owned),
-    }
-}
-
-/// A [`S3Failure`] on its way through the object store's error type.
-#[derive(Debug, thiserror::Error)]
-#[error("{}", .0.problem)]
-pub(crate) struct CredentialsFailure(pub(crate) S3Failure);
-
-#[async_trait]
-impl CredentialProvider for RenewedCredentials {
-    type Credential = AwsCredential;
-
-    async fn get_credential(&self) -> object_store::Result<Arc<AwsCredential>> {
-        self.current().await.map_err(|failure| object_store::Error::Generic {
-            store: "S3",
-            source: Box::new(CredentialsFailure(failure)),
-        })
+impl ProvideCredentials for RenewedCredentials {
+    fn provide_credentials<'a>(&'a self) -> future::ProvideCredentials<'a>
+    where
+        Self: 'a,
+    {
+        future::ProvideCredentials::new(self.current())
     }
 }

@@ -35,10 +35,16 @@ pub(crate) enum S3FailureCause {
     BadCredentials,
     /// They were good once.
     ExpiredCredentials,
+    /// There is a source of credentials, and it has none to give.
+    CredentialsSourceFailed,
     /// No connection.
     Unreachable,
     /// Too slow, too many requests, a fault of the server or on the way.
     Passing,
+    /// The answer began well and came to no good end.
+    BodyBrokeOff,
+    /// Somebody else wrote the same object just then: whether a condition holds is yet to be seen.
+    Conflict,
     /// The request itself is at fault.
     Invalid,
 }
@@ -91,7 +97,7 @@ impl S3Failure {
                 S3FailureCause::NoCredentials,
                 "the configuration of AWS credentials (profile or environment) is not valid",
             ),
-            _ => Self::new(S3FailureCause::ExpiredCredentials, "the source of AWS credentials failed"),
+            _ => Self::new(S3FailureCause::CredentialsSourceFailed, "the source of AWS credentials failed"),
         }
     }
 
@@ -107,7 +113,8 @@ impl S3Failure {
             ("NoSuchKey" | "NotFound", _) => Cause::NoSuchKey,
             ("NoSuchBucket", _) => Cause::NoSuchBucket,
             ("InvalidObjectState", _) => Cause::Archived,
-            ("PreconditionFailed" | "ConditionalRequestConflict", _) | (_, 412) => Cause::PreconditionFailed,
+            ("PreconditionFailed", _) | (_, 412) => Cause::PreconditionFailed,
+            ("ConditionalRequestConflict" | "OperationAborted", _) | (_, 409) => Cause::Conflict,
             (
                 "PermanentRedirect"
                 | "TemporaryRedirect"
@@ -160,6 +167,14 @@ impl S3Failure {
         Self { cause, problem }
     }
 
+    pub(crate) fn passing(problem: impl Into<String>) -> Self {
+        Self::new(S3FailureCause::Passing, problem)
+    }
+
+    pub(crate) fn no_such_bucket() -> Self {
+        Self::new(S3FailureCause::NoSuchBucket, "The specified bucket does not exist (NoSuchBucket)")
+    }
+
     fn new(cause: S3FailureCause, problem: impl Into<String>) -> Self {
         Self { cause, problem: problem.into() }
     }
@@ -199,7 +214,7 @@ impl S3Failure {
                 StorageErrorKind::NoCredentials,
                 "check the credentials, and `--endpoint-url` if they belong to a server other than AWS".to_owned(),
             ),
-            Cause::ExpiredCredentials => {
+            Cause::ExpiredCredentials | Cause::CredentialsSourceFailed => {
                 (StorageErrorKind::NoCredentials, "sign in again, then run the same command: it goes on where it stopped".to_owned())
             }
             Cause::Unreachable => (
@@ -209,7 +224,7 @@ impl S3Failure {
                     None => "check the network, the proxy settings and `--region`".to_owned(),
                 },
             ),
-            Cause::Passing => {
+            Cause::Passing | Cause::BodyBrokeOff | Cause::Conflict => {
                 (StorageErrorKind::Fault, "run the same command again: it goes on where it stopped".to_owned())
             }
             Cause::PreconditionFailed => (StorageErrorKind::Fault, String::new()),
@@ -262,6 +277,7 @@ mod tests {
             (400, "KMS.DisabledException", Cause::AccessDenied),
             (403, "InvalidObjectState", Cause::Archived),
             (412, "PreconditionFailed", Cause::PreconditionFailed),
+            (409, "ConditionalRequestConflict", Cause::Conflict),
             (403, "InvalidAccessKeyId", Cause::BadCredentials),
             (403, "SignatureDoesNotMatch", Cause::BadCredentials),
             (400, "ExpiredToken", Cause::ExpiredCredentials),

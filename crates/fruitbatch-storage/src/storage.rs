@@ -9,10 +9,13 @@ use aws_credential_types::provider::SharedCredentialsProvider;
 use tokio::sync::OnceCell;
 
 use crate::error::{StorageError, StorageErrorKind};
-use crate::listing::{ListOptions, Listing, PathGlob, Selection};
+use crate::listing::{ListOptions, ListedPhoto, Listing, PathGlob, Selection};
 use crate::location::{Location, Place};
 use crate::options::StorageOptions;
+use crate::output_local::LocalOutput;
+use crate::output_s3::S3Output;
 use crate::output_store::OutputStore;
+use crate::patience::Patience;
 use crate::photo_reader::PhotoReader;
 use crate::s3_connection::S3Connection;
 use crate::{list_local, list_s3};
@@ -30,6 +33,7 @@ struct Shared {
     options: StorageOptions,
     /// In place of the chain.
     given_credentials: Option<SharedCredentialsProvider>,
+    patience: Patience,
     connection: OnceCell<Arc<S3Connection>>,
 }
 
@@ -47,7 +51,7 @@ impl Storage {
     /// The storage with these options; nothing is looked up or checked before an S3 location is used.
     pub fn new(options: StorageOptions) -> Self {
         let mut storages = STORAGES.lock().unwrap_or_else(PoisonError::into_inner);
-        let make = |options| Self::unshared(options, None);
+        let make = |options| Self::unshared(options, None, Patience::default());
         storages.get_or_insert_default().entry(options.clone()).or_insert_with(|| make(options)).clone()
     }
 
@@ -56,14 +60,30 @@ impl Storage {
     /// executors in the same process use the same keys without their ever being part of a plan.
     pub fn with_static_keys(options: StorageOptions, access_key_id: &str, secret_access_key: &str) -> Self {
         let keys = Credentials::new(access_key_id, secret_access_key, None, None, "static keys");
-        let storage = Self::unshared(options.clone(), Some(SharedCredentialsProvider::new(keys)));
-        let mut storages = STORAGES.lock().unwrap_or_else(PoisonError::into_inner);
-        storages.get_or_insert_default().insert(options, storage.clone());
-        storage
+        Self::unshared(options, Some(SharedCredentialsProvider::new(keys)), Patience::default()).registered()
     }
 
-    fn unshared(options: StorageOptions, given_credentials: Option<SharedCredentialsProvider>) -> Self {
-        Self { shared: Arc::new(Shared { options, given_credentials, connection: OnceCell::new() }) }
+    /// The same storage, over connections of its own that wait for another while. As with
+    /// [`with_static_keys`](Self::with_static_keys), every later [`Storage::new`] with the same options finds it.
+    #[must_use]
+    pub fn with_patience(&self, patience: Patience) -> Self {
+        let Shared { options, given_credentials, .. } = &*self.shared;
+        Self::unshared(options.clone(), given_credentials.clone(), patience).registered()
+    }
+
+    fn registered(self) -> Self {
+        let mut storages = STORAGES.lock().unwrap_or_else(PoisonError::into_inner);
+        storages.get_or_insert_default().insert(self.shared.options.clone(), self.clone());
+        self
+    }
+
+    fn unshared(
+        options: StorageOptions,
+        given_credentials: Option<SharedCredentialsProvider>,
+        patience: Patience,
+    ) -> Self {
+        let connection = OnceCell::new();
+        Self { shared: Arc::new(Shared { options, given_credentials, patience, connection }) }
     }
 
     /// How this storage reaches S3.
@@ -72,10 +92,12 @@ impl Storage {
     }
 
     async fn connection(&self) -> Result<Arc<S3Connection>, StorageError> {
-        let Shared { options, given_credentials, connection } = &*self.shared;
+        let Shared { options, given_credentials, patience, connection } = &*self.shared;
         let connection = connection
             .get_or_try_init(|| async {
-                S3Connection::establish(options, given_credentials.clone()).await.map(Arc::new)
+                S3Connection::establish(options, given_credentials.clone(), patience.clone())
+                    .await
+                    .map(Arc::new)
             })
             .await?;
         Ok(Arc::clone(connection))
@@ -132,6 +154,23 @@ impl Storage {
         }
     }
 
+    /// One photo as it is now, by its path in a listing whose [`Listing::root`] is `root`; `None` if it is gone (or is no
+    /// file any more). Its entity tag is that of a listing made now: if it is the one that was listed, so is the content.
+    ///
+    /// # Errors
+    /// It can't be told: the whole folder or bucket isn't there, it may not be looked at, S3 can't be reached.
+    pub async fn look(&self, root: &Location, path: &str) -> Result<Option<ListedPhoto>, StorageError> {
+        match root.place() {
+            Place::Local { path: folder } => {
+                let (folder, path) = (folder.clone(), path.to_owned());
+                in_background(move || list_local::look(&folder, &path)).await
+            }
+            Place::S3 { bucket, prefix } => {
+                list_s3::look(&*self.connection().await?, bucket, prefix, path).await
+            }
+        }
+    }
+
     /// Reads photos by their path in a listing; `root` is [`Listing::root`].
     ///
     /// # Errors
@@ -151,11 +190,11 @@ impl Storage {
     /// No credentials for S3, or a prefix that results can't be written under.
     pub async fn output(&self, folder: &Location) -> Result<OutputStore, StorageError> {
         match folder.place() {
-            Place::Local { path } => Ok(OutputStore::local(path.clone())),
+            Place::Local { path } => Ok(OutputStore::new(Arc::new(LocalOutput::new(path.clone())))),
             Place::S3 { bucket, prefix } => {
                 let connection = self.connection().await?;
-                let store = connection.object_store(bucket, &folder.to_string()).await?;
-                OutputStore::s3(Arc::new(store), folder, prefix, connection.endpoint_url.clone())
+                connection.check_credentials(&folder.to_string()).await?;
+                Ok(OutputStore::new(Arc::new(S3Output::new(connection, folder, bucket, prefix)?)))
             }
         }
     }
