@@ -6,8 +6,11 @@
 //!
 //! What it answers as S3 does: `GetObject` (with `Range`, `If-Match`, `If-None-Match`), `HeadObject`, `PutObject` (with
 //! `If-None-Match` and `If-Match`, decided under one lock, so that exactly one of many concurrent writers wins),
-//! `ListObjectsV2` (pages, delimiter, `encoding-type=url`), `DeleteObject`, `DeleteObjects`, `CreateBucket`,
-//! `HeadBucket`. Everything else is `NotImplemented`.
+//! `ListObjectsV2` (pages, delimiter, `encoding-type=url`), `DeleteObject` (with `If-Match`), `DeleteObjects`,
+//! `CreateBucket`, `HeadBucket`. Everything else is `NotImplemented`. A client that asks for checksums gets SHA-256.
+//!
+//! What it answers as troubled networks and other servers do: see [`faults`](crate::faults). Listings that no memory
+//! should hold come out of [`generate_objects`](S3Server::generate_objects).
 //!
 //! ```
 //! use fruitbatch_testkit::s3_server::S3Server;
@@ -22,10 +25,13 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::SystemTime;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 use hyper_util::rt::{TokioExecutor, TokioIo};
@@ -33,7 +39,7 @@ use hyper_util::server::conn::auto::Builder as ConnectionBuilder;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::SimpleAuth;
 use s3s::dto::{
-    CommonPrefix, CreateBucketInput, CreateBucketOutput, DeleteObjectInput, DeleteObjectOutput,
+    ChecksumMode, CommonPrefix, CreateBucketInput, CreateBucketOutput, DeleteObjectInput, DeleteObjectOutput,
     DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETag, ETagCondition, EncodingType,
     GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput,
     ListObjectsV2Input, ListObjectsV2Output, Object, PutObjectInput, PutObjectOutput, StreamingBlob,
@@ -46,13 +52,21 @@ use sha2::{Digest, Sha256};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
+use crate::faults::{
+    DecideFault, FaultPlan, Faults, FaultyService, InjectedFault, ResettableStream, STORE_FAULT_HEADER,
+    StoreFault,
+};
+
 /// S3's own upper bound on the keys of one list page.
 const MAX_KEYS_PER_PAGE: usize = 1000;
 
-/// The one access key the server knows. Its own, so that a test can search logs and errors for it.
+/// The access key of tests that need but one. Its own, so that a test can search logs and errors for it.
 const ACCESS_KEY: &str = "FRUITBATCHTESTACCESSKEY";
 /// The secret to [`ACCESS_KEY`].
 const SECRET_KEY: &str = "fruitbatch-test-secret-key-4f9c1d";
+/// What the first is replaced by in tests of keys that come to their end.
+const SECOND_ACCESS_KEY: &str = "FRUITBATCHTESTSECONDKEY";
+const SECOND_SECRET_KEY: &str = "fruitbatch-test-second-key-77a3e0";
 
 /// A running server; dropping it stops it and joins its thread. It listens on 127.0.0.1 alone, on a port of the
 /// system's choosing, and lives on a runtime of its own, so it serves synchronous and asynchronous tests alike.
@@ -84,14 +98,19 @@ impl S3Server {
         let (stop, stopped) = oneshot::channel();
         let service = {
             let mut builder = S3ServiceBuilder::new(store.clone());
-            builder.set_auth(SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY));
+            let mut keys = SimpleAuth::from_single(ACCESS_KEY, SECRET_KEY);
+            keys.register(SECOND_ACCESS_KEY.to_owned(), SECOND_SECRET_KEY.into());
+            builder.set_auth(keys);
             builder.set_access(store.clone());
             builder.build()
         };
         let thread = std::thread::Builder::new()
             .name("test-s3-server".to_owned())
             // The runtime is dropped at the end of the thread, and with it every open connection.
-            .spawn(move || runtime.block_on(serve(listener, service, stopped)))
+            .spawn({
+                let store = store.clone();
+                move || runtime.block_on(serve(listener, service, store, stopped))
+            })
             .expect("a thread for the S3 server of this test");
         Self { endpoint_url: format!("http://{address}"), store, stop: Some(stop), thread: Some(thread) }
     }
@@ -101,7 +120,7 @@ impl S3Server {
         &self.endpoint_url
     }
 
-    /// The only access key it accepts.
+    /// The access key it accepts.
     pub fn access_key(&self) -> &str {
         ACCESS_KEY
     }
@@ -109,6 +128,29 @@ impl S3Server {
     /// The secret key that belongs to [`access_key`](Self::access_key).
     pub fn secret_key(&self) -> &str {
         SECRET_KEY
+    }
+
+    /// A second access key and its secret, equally accepted, for tests of keys that are replaced.
+    pub fn second_keys(&self) -> (&str, &str) {
+        (SECOND_ACCESS_KEY, SECOND_SECRET_KEY)
+    }
+
+    /// From now on requests meet the faults of this plan instead of an earlier one's.
+    pub fn set_faults(&self, plan: FaultPlan) {
+        self.store.lock().faults = Faults::new(plan);
+    }
+
+    /// The faults that were met since the plan was set, oldest first.
+    pub fn injected_faults(&self) -> Vec<InjectedFault> {
+        self.store.lock().faults.injected()
+    }
+
+    /// Makes a bucket of objects that nobody stores: they are listed out of a counter, page by page, and so any number of
+    /// them takes no memory. All have the same content. What is put into the bucket besides isn't listed.
+    pub fn generate_objects(&self, bucket: &str, objects: GeneratedObjects) {
+        let mut state = self.store.lock();
+        state.buckets.entry(bucket.to_owned()).or_default();
+        state.generated.insert(bucket.to_owned(), objects);
     }
 
     /// Creates an empty bucket; one that is there already stays as it is.
@@ -192,6 +234,66 @@ pub enum ReadFault {
     TruncatedBody,
 }
 
+/// A bucket's objects, numbered from 0: `PREFIX0000/0000000.jpg`, `PREFIX0000/0000001.jpg`, ..., a thousand to a folder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GeneratedObjects {
+    /// What all keys begin with.
+    pub prefix: String,
+    /// At most ten million.
+    pub count: u64,
+    /// Of each of them.
+    pub content: Bytes,
+}
+
+impl GeneratedObjects {
+    /// The key of the object with this number; keys are in the order of their numbers.
+    pub fn key(&self, number: u64) -> String {
+        format!("{}{:04}/{number:07}.jpg", self.prefix, number / 1000)
+    }
+
+    fn number_of(&self, key: &str) -> Option<u64> {
+        let number: u64 = key.rsplit('/').next()?.strip_suffix(".jpg")?.parse().ok()?;
+        (number < self.count && self.key(number) == key).then_some(number)
+    }
+
+    fn list(
+        &self,
+        input: &ListObjectsV2Input,
+        encode: impl Fn(&str) -> String,
+    ) -> S3Result<ListObjectsV2Output> {
+        if input.delimiter.as_ref().is_some_and(|delimiter| !delimiter.is_empty()) {
+            return Err(s3_error!(NotImplemented, "generated objects are listed without a delimiter"));
+        }
+        let start = match &input.continuation_token {
+            Some(token) => token
+                .parse()
+                .map_err(|_| s3_error!(InvalidArgument, "The continuation token provided is incorrect"))?,
+            None => 0,
+        };
+        let prefix = input.prefix.as_deref().unwrap_or_default();
+        let page_size = u64::from(page_size(input) as u32);
+        let (from, end) = if self.prefix.starts_with(prefix) {
+            (start, self.count.min(start + page_size))
+        } else {
+            // Some of them at most, and these are next to each other.
+            let mut meant = (start..self.count).filter(|number| self.key(*number).starts_with(prefix));
+            let from = meant.next().unwrap_or(self.count);
+            (from, from + meant.take(page_size as usize - 1).count() as u64 + u64::from(from < self.count))
+        };
+        let object = StoredObject::at(self.content.clone(), SystemTime::UNIX_EPOCH);
+        let contents: Vec<Object> =
+            (from..end).map(|number| object.listed(encode(&self.key(number)))).collect();
+        let is_truncated = end < self.count && self.key(end).starts_with(prefix) && !contents.is_empty();
+        Ok(ListObjectsV2Output {
+            key_count: i32::try_from(contents.len()).ok(),
+            is_truncated: Some(is_truncated),
+            next_continuation_token: is_truncated.then(|| end.to_string()),
+            contents: Some(contents),
+            ..ListObjectsV2Output::default()
+        })
+    }
+}
+
 /// One request that the server answered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordedRequest {
@@ -212,6 +314,7 @@ pub struct RecordedRequest {
 async fn serve(
     listener: std::net::TcpListener,
     service: s3s::service::S3Service,
+    store: Store,
     mut stopped: oneshot::Receiver<()>,
 ) {
     let listener = TcpListener::from_std(listener).expect("a listener that does not block, inside a runtime");
@@ -221,7 +324,10 @@ async fn serve(
             _ = &mut stopped => return,
             accepted = listener.accept() => {
                 let Ok((socket, _)) = accepted else { continue };
-                let connection = connections.serve_connection(TokioIo::new(socket), service.clone()).into_owned();
+                let reset = Arc::new(AtomicBool::new(false));
+                let stream = ResettableStream { socket, reset: Arc::clone(&reset) };
+                let service = FaultyService { service: service.clone(), faults: store.clone(), reset };
+                let connection = connections.serve_connection(TokioIo::new(stream), service).into_owned();
                 tokio::spawn(async move {
                     // A client that goes away is the client's business.
                     let _ = connection.await;
@@ -231,18 +337,35 @@ async fn serve(
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct StoredObject {
     content: Bytes,
     etag: String,
+    /// In base64.
+    sha256: String,
     modified: SystemTime,
 }
 
 impl StoredObject {
     fn new(content: Bytes) -> Self {
+        Self::at(content, SystemTime::now())
+    }
+
+    fn at(content: Bytes, modified: SystemTime) -> Self {
+        let sha256: [u8; 32] = Sha256::digest(&content).into();
         // As long as S3's MD5 and, like it, a function of the content alone.
-        let etag = hex::encode(&Sha256::digest(&content)[..16]);
-        Self { content, etag, modified: SystemTime::now() }
+        let etag = hex::encode(&sha256[..16]);
+        Self { content, etag, sha256: BASE64.encode(sha256), modified }
+    }
+
+    fn listed(&self, key: String) -> Object {
+        Object {
+            key: Some(key),
+            size: Some(self.length()),
+            e_tag: Some(self.etag()),
+            last_modified: Some(Timestamp::from(self.modified)),
+            ..Object::default()
+        }
     }
 
     fn etag(&self) -> ETag {
@@ -265,7 +388,9 @@ impl StoredObject {
 struct State {
     buckets: HashMap<String, BTreeMap<String, StoredObject>>,
     public_buckets: HashSet<String>,
+    generated: HashMap<String, GeneratedObjects>,
     read_faults: HashMap<(String, String), ReadFault>,
+    faults: Faults,
     requests: Vec<RecordedRequest>,
 }
 
@@ -276,9 +401,15 @@ impl State {
             .ok_or_else(|| s3_error!(NoSuchBucket, "The specified bucket does not exist"))
     }
 
-    fn object(&mut self, bucket: &str, key: &str) -> S3Result<&StoredObject> {
+    fn object(&mut self, bucket: &str, key: &str) -> S3Result<StoredObject> {
+        if let Some(generated) = self.generated.get(bucket)
+            && generated.number_of(key).is_some()
+        {
+            return Ok(StoredObject::at(generated.content.clone(), SystemTime::UNIX_EPOCH));
+        }
         self.objects(bucket)?
             .get(key)
+            .cloned()
             .ok_or_else(|| s3_error!(NoSuchKey, "The specified key does not exist."))
     }
 }
@@ -292,6 +423,17 @@ impl Store {
         // No holder leaves the maps half changed, so a test's panic elsewhere does not make them unusable.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+impl DecideFault for Store {
+    fn with_faults<T>(&self, use_them: impl FnOnce(&mut Faults) -> T) -> T {
+        use_them(&mut self.lock().faults)
+    }
+}
+
+/// What the fault layer asks of the store itself.
+fn store_fault<T>(request: &S3Request<T>) -> Option<StoreFault> {
+    StoreFault::from_header(request.headers.get(STORE_FAULT_HEADER)?)
 }
 
 #[async_trait::async_trait]
@@ -366,6 +508,8 @@ impl S3 for Store {
         if input.if_none_match.as_ref().is_some_and(|condition| object.meets(condition)) {
             return Err(S3Error::new(S3ErrorCode::NotModified));
         }
+        let wants_checksum =
+            input.checksum_mode.as_ref().is_some_and(|mode| mode.as_str() == ChecksumMode::ENABLED);
         let whole = object.content.len();
         let (content, content_range) = match input.range {
             None => (object.content.clone(), None),
@@ -386,6 +530,7 @@ impl S3 for Store {
         Ok(S3Response::new(GetObjectOutput {
             body: Some(body),
             content_length,
+            checksum_sha256: (wants_checksum && content_range.is_none()).then_some(object.sha256.clone()),
             content_range,
             e_tag: Some(object.etag()),
             last_modified: Some(Timestamp::from(object.modified)),
@@ -408,6 +553,7 @@ impl S3 for Store {
     }
 
     async fn put_object(&self, req: S3Request<PutObjectInput>) -> S3Result<S3Response<PutObjectOutput>> {
+        let ignores_conditions = store_fault(&req) == Some(StoreFault::ConditionsIgnored);
         let input = req.input;
         let mut content = Vec::new();
         if let Some(mut body) = input.body {
@@ -421,12 +567,13 @@ impl S3 for Store {
         let mut state = self.lock();
         let objects = state.objects(&input.bucket)?;
         let present = objects.get(&input.key);
-        if let Some(condition) = &input.if_none_match
+        if !ignores_conditions
+            && let Some(condition) = &input.if_none_match
             && present.is_some_and(|present| present.meets(condition))
         {
             return Err(precondition_failed());
         }
-        if let Some(condition) = &input.if_match {
+        if !ignores_conditions && let Some(condition) = &input.if_match {
             match present {
                 None => return Err(s3_error!(NoSuchKey, "The specified key does not exist.")),
                 Some(present) if !present.meets(condition) => return Err(precondition_failed()),
@@ -441,7 +588,18 @@ impl S3 for Store {
         &self,
         req: S3Request<DeleteObjectInput>,
     ) -> S3Result<S3Response<DeleteObjectOutput>> {
-        self.lock().objects(&req.input.bucket)?.remove(&req.input.key);
+        let ignores_conditions = store_fault(&req) == Some(StoreFault::ConditionsIgnored);
+        let input = req.input;
+        let mut state = self.lock();
+        let objects = state.objects(&input.bucket)?;
+        if !ignores_conditions && let Some(condition) = &input.if_match {
+            match objects.get(&input.key) {
+                None => return Err(s3_error!(NoSuchKey, "The specified key does not exist.")),
+                Some(present) if !present.meets(condition) => return Err(precondition_failed()),
+                Some(_) => {}
+            }
+        }
+        objects.remove(&input.key);
         Ok(S3Response::new(DeleteObjectOutput::default()))
     }
 
@@ -463,82 +621,179 @@ impl S3 for Store {
         &self,
         req: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
+        let fault = store_fault(&req);
         let input = req.input;
         let url_encoded =
             input.encoding_type.as_ref().is_some_and(|encoding| encoding.as_str() == EncodingType::URL);
         let encode = |text: &str| if url_encoded { url_encode(text) } else { text.to_owned() };
-        let prefix = input.prefix.unwrap_or_default();
-        let delimiter = input.delimiter.filter(|delimiter| !delimiter.is_empty());
-        let page_size = usize::try_from(input.max_keys.unwrap_or(1000)).unwrap_or(0).min(MAX_KEYS_PER_PAGE);
-        let start_after = match &input.continuation_token {
-            Some(token) => Some(decode_token(token)?),
-            None => input.start_after.clone(),
-        };
-
         let mut state = self.lock();
-        let objects = state.objects(&input.bucket)?;
-        let from = match &start_after {
-            Some(after) if after.as_str() >= prefix.as_str() => Bound::Excluded(after.clone()),
-            _ => Bound::Included(prefix.clone()),
+        let page = if let Some(generated) = state.generated.get(&input.bucket) {
+            generated.list(&input, encode)?
+        } else {
+            list_page(state.objects(&input.bucket)?, &input, fault, encode)?
         };
-        let mut contents = Vec::new();
-        let mut common_prefixes: Vec<CommonPrefix> = Vec::new();
-        let mut last_common_prefix: Option<String> = None;
-        let mut last_key: Option<String> = None;
-        let mut is_truncated = false;
-        for (key, object) in objects.range((from, Bound::Unbounded)) {
-            if !key.starts_with(&prefix) {
+        Ok(S3Response::new(ListObjectsV2Output {
+            prefix: Some(encode(input.prefix.as_deref().unwrap_or_default())),
+            delimiter: input.delimiter.as_deref().map(encode),
+            max_keys: i32::try_from(page_size(&input)).ok(),
+            start_after: input.start_after.as_deref().map(encode),
+            name: Some(input.bucket),
+            continuation_token: input.continuation_token,
+            encoding_type: input.encoding_type,
+            ..page
+        }))
+    }
+}
+
+fn page_size(input: &ListObjectsV2Input) -> usize {
+    usize::try_from(input.max_keys.unwrap_or(1000)).unwrap_or(0).min(MAX_KEYS_PER_PAGE)
+}
+
+/// One page of a listing, without what it only repeats of the request.
+fn list_page(
+    objects: &BTreeMap<String, StoredObject>,
+    input: &ListObjectsV2Input,
+    fault: Option<StoreFault>,
+    encode: impl Fn(&str) -> String,
+) -> S3Result<ListObjectsV2Output> {
+    let start_after = |after: Option<&str>| KeysAfter::new(objects, input, after, &encode);
+    let token = input.continuation_token.as_deref().map(PageToken::decode).transpose()?;
+    let (mut page, next) = match token {
+        // The second half of an exchange: the page that was passed over, and then what comes after both.
+        Some(PageToken::PassedOver { page, then }) => {
+            let has_more = !start_after(then.as_deref()).contents_and_folders().is_empty();
+            (start_after(page.as_deref()), has_more.then_some(PageToken::After(then)))
+        }
+        after => {
+            let after = match after {
+                Some(PageToken::After(after)) => after,
+                _ => input.start_after.clone(),
+            };
+            let page = start_after(after.as_deref());
+            let last_key = page.last_key.clone();
+            match fault {
+                Some(StoreFault::ListPageRepeated) => (page, Some(PageToken::After(after))),
+                Some(StoreFault::ListPagesSwapped) if page.is_truncated => {
+                    let second = start_after(last_key.as_deref());
+                    let then = second.last_key.clone();
+                    (second, Some(PageToken::PassedOver { page: after, then }))
+                }
+                _ => {
+                    let next = page.is_truncated.then_some(PageToken::After(last_key));
+                    (page, next)
+                }
+            }
+        }
+    };
+    if fault == Some(StoreFault::ListOutOfOrder) {
+        let again: Vec<Object> = page.contents.iter().step_by(3).cloned().collect();
+        page.contents.reverse();
+        page.contents.extend(again);
+    }
+    Ok(ListObjectsV2Output {
+        key_count: i32::try_from(page.contents.len() + page.common_prefixes.len()).ok(),
+        is_truncated: Some(next.is_some()),
+        next_continuation_token: next.map(|token| token.encode()),
+        contents: Some(page.contents),
+        common_prefixes: Some(page.common_prefixes),
+        ..ListObjectsV2Output::default()
+    })
+}
+
+/// What comes on a page that begins after some key.
+struct KeysAfter {
+    contents: Vec<Object>,
+    common_prefixes: Vec<CommonPrefix>,
+    last_key: Option<String>,
+    is_truncated: bool,
+}
+
+impl KeysAfter {
+    fn new(
+        objects: &BTreeMap<String, StoredObject>,
+        input: &ListObjectsV2Input,
+        start_after: Option<&str>,
+        encode: impl Fn(&str) -> String,
+    ) -> Self {
+        let prefix = input.prefix.as_deref().unwrap_or_default();
+        let delimiter = input.delimiter.as_ref().filter(|delimiter| !delimiter.is_empty());
+        let page_size = page_size(input);
+        let from = match start_after {
+            Some(after) if after >= prefix => Bound::Excluded(after),
+            _ => Bound::Included(prefix),
+        };
+        let mut page =
+            Self { contents: Vec::new(), common_prefixes: Vec::new(), last_key: None, is_truncated: false };
+        let mut last_common_prefix: Option<&str> = None;
+        for (key, object) in objects.range::<str, _>((from, Bound::Unbounded)) {
+            if !key.starts_with(prefix) {
                 break;
             }
-            let folder = delimiter.as_ref().and_then(|delimiter| {
+            let folder = delimiter.and_then(|delimiter| {
                 let end = prefix.len() + key[prefix.len()..].find(delimiter.as_str())? + delimiter.len();
-                Some(key[..end].to_owned())
+                Some(&key[..end])
             });
             // A folder counts once, on the page where its first key is met.
-            let counted_before = folder.is_some()
-                && (folder == last_common_prefix
-                    || folder
-                        .as_ref()
-                        .zip(start_after.as_ref())
-                        .is_some_and(|(folder, after)| after.starts_with(folder)));
-            if !counted_before && contents.len() + common_prefixes.len() == page_size {
-                is_truncated = true;
+            let counted_before = folder.is_some_and(|folder| {
+                last_common_prefix == Some(folder)
+                    || start_after.is_some_and(|after| after.starts_with(folder))
+            });
+            if !counted_before && page.contents_and_folders().len() == page_size {
+                page.is_truncated = true;
                 break;
             }
-            last_key = Some(key.clone());
+            page.last_key = Some(key.clone());
             if counted_before {
                 continue;
             }
             match folder {
                 Some(folder) => {
-                    common_prefixes.push(CommonPrefix { prefix: Some(encode(&folder)) });
+                    page.common_prefixes.push(CommonPrefix { prefix: Some(encode(folder)) });
                     last_common_prefix = Some(folder);
                 }
-                None => contents.push(Object {
-                    key: Some(encode(key)),
-                    size: Some(object.length()),
-                    e_tag: Some(object.etag()),
-                    last_modified: Some(Timestamp::from(object.modified)),
-                    ..Object::default()
-                }),
+                None => page.contents.push(object.listed(encode(key))),
             }
         }
-        let key_count = i32::try_from(contents.len() + common_prefixes.len()).ok();
-        Ok(S3Response::new(ListObjectsV2Output {
-            name: Some(input.bucket),
-            prefix: Some(encode(&prefix)),
-            delimiter: delimiter.as_deref().map(encode),
-            max_keys: i32::try_from(page_size).ok(),
-            key_count,
-            continuation_token: input.continuation_token,
-            is_truncated: Some(is_truncated),
-            next_continuation_token: last_key.filter(|_| is_truncated).map(|key| encode_token(&key)),
-            contents: Some(contents),
-            common_prefixes: Some(common_prefixes),
-            encoding_type: input.encoding_type,
-            start_after: input.start_after.as_deref().map(encode),
-            ..ListObjectsV2Output::default()
-        }))
+        page
+    }
+
+    /// Both count.
+    fn contents_and_folders(&self) -> std::ops::Range<usize> {
+        0..self.contents.len() + self.common_prefixes.len()
+    }
+}
+
+/// Where a listing goes on.
+enum PageToken {
+    /// After this key; `None` is the beginning.
+    After(Option<String>),
+    /// With the page after the first key, which was passed over, and then after the second.
+    PassedOver { page: Option<String>, then: Option<String> },
+}
+
+impl PageToken {
+    /// Tokens are opaque to clients: a client which takes one for a key fails at once.
+    fn encode(&self) -> String {
+        let key = |key: &Option<String>| hex::encode(key.as_deref().unwrap_or_default());
+        match self {
+            Self::After(after) => format!("a{}", key(after)),
+            Self::PassedOver { page, then } => format!("p{}-{}", key(page), key(then)),
+        }
+    }
+
+    fn decode(token: &str) -> S3Result<Self> {
+        let invalid = || s3_error!(InvalidArgument, "The continuation token provided is incorrect");
+        let key = |digits: &str| -> S3Result<Option<String>> {
+            let bytes = hex::decode(digits).map_err(|_| invalid())?;
+            let key = String::from_utf8(bytes).map_err(|_| invalid())?;
+            Ok((!key.is_empty()).then_some(key))
+        };
+        if let Some(after) = token.strip_prefix('a') {
+            return Ok(Self::After(key(after)?));
+        }
+        let (page, then) =
+            token.strip_prefix('p').and_then(|rest| rest.split_once('-')).ok_or_else(invalid)?;
+        Ok(Self::PassedOver { page: key(page)?, then: key(then)? })
     }
 }
 
@@ -549,15 +804,4 @@ fn precondition_failed() -> S3Error {
 /// S3's `encoding-type=url`: form encoding (a space becomes `+`) that leaves `/` alone.
 fn url_encode(text: &str) -> String {
     url::form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>().replace("%2F", "/")
-}
-
-/// Tokens are opaque to clients: hexadecimal, so that a client which takes one for a key fails at once.
-fn encode_token(key: &str) -> String {
-    hex::encode(key)
-}
-
-fn decode_token(token: &str) -> S3Result<String> {
-    let invalid = || s3_error!(InvalidArgument, "The continuation token provided is incorrect");
-    let bytes = hex::decode(token).map_err(|_| invalid())?;
-    String::from_utf8(bytes).map_err(|_| invalid())
 }
