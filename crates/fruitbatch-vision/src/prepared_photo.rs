@@ -1,11 +1,19 @@
 //! One photo, from its file's bytes to pixels of the size that the model gets.
 
-use fruitbatch_image::{DecodeLimits, Resizer, RgbImage, decode};
+use std::any::Any;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Once;
+
+use fruitbatch_image::{DecodeError, DecodeLimits, Resizer, RgbImage, decode};
 
 use crate::embed_spec::{EmbedSpec, ImageSize};
 
 /// The reason of a photo that is smaller than the model takes.
 pub(crate) const TOO_SMALL: &str = "too-small";
+
+/// The reason of a photo at which a decoder panicked: that of [`DecodeError::Corrupt`].
+const DECODE_ERROR: &str = "decode-error";
 
 /// Why a photo has no features.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -16,21 +24,36 @@ pub struct PhotoFailure {
     pub detail: String,
 }
 
+/// [`fruitbatch_image::decode()`], or what a test puts in its place.
+type Decode = fn(&[u8], &DecodeLimits) -> Result<RgbImage, DecodeError>;
+
 /// Decodes, orients and resizes photos as a spec says; keeps the resizer's buffers from photo to photo.
 pub(crate) struct PhotoPreparer<'spec> {
     spec: &'spec EmbedSpec,
     limits: DecodeLimits,
     resizer: Resizer,
+    decode: Decode,
 }
 
 impl<'spec> PhotoPreparer<'spec> {
     pub(crate) fn new(spec: &'spec EmbedSpec) -> Self {
         let limits = DecodeLimits { max_pixels: spec.max_pixels, max_bytes: spec.max_bytes };
-        Self { spec, limits, resizer: Resizer::new() }
+        Self { spec, limits, resizer: Resizer::new(), decode }
     }
 
+    /// Prepares one photo. The decoders are others' code and meet hostile files: a panic in one of them is that photo's
+    /// failure, and the run goes on.
     pub(crate) fn prepare(&mut self, file: &[u8]) -> Result<RgbImage, PhotoFailure> {
-        let photo = decode(file, &self.limits)
+        contain_panic(|| self.decode_and_resize(file)).unwrap_or_else(|message| {
+            // Its buffers may be half written.
+            self.resizer = Resizer::new();
+            let detail = format!("the decoder broke off unexpectedly ({message}); export the photo again");
+            Err(PhotoFailure { reason: DECODE_ERROR, detail })
+        })
+    }
+
+    fn decode_and_resize(&mut self, file: &[u8]) -> Result<RgbImage, PhotoFailure> {
+        let photo = (self.decode)(file, &self.limits)
             .map_err(|error| PhotoFailure { reason: error.reason(), detail: error.to_string() })?;
         match self.spec.image_size {
             ImageSize::Square(size) => Ok(self.resizer.resize(&photo, size, size, self.spec.resize.into())),
@@ -44,5 +67,89 @@ impl<'spec> PhotoPreparer<'spec> {
                 Ok(photo)
             }
         }
+    }
+}
+
+thread_local! {
+    /// Whether a panic on this thread ends as a photo's failure.
+    static CONTAINS_PANICS: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Runs `work`; a panic in it becomes its message. What `work` changes must be thrown away then.
+fn contain_panic<T>(work: impl FnOnce() -> T) -> Result<T, String> {
+    static QUIET_HOOK: Once = Once::new();
+    QUIET_HOOK.call_once(|| {
+        // The message is booked with the photo; on the terminal it would read like a crash.
+        let usual_hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            if !CONTAINS_PANICS.get() {
+                usual_hook(panic);
+            }
+        }));
+    });
+    CONTAINS_PANICS.set(true);
+    let outcome = catch_unwind(AssertUnwindSafe(work));
+    CONTAINS_PANICS.set(false);
+    outcome.map_err(|payload| panic_message(payload.as_ref()))
+}
+
+/// The first line of a panic's message, as far as it suits a table of failures.
+fn panic_message(payload: &(dyn Any + Send)) -> String {
+    const MOST_CHARACTERS: usize = 200;
+    let message = match payload.downcast_ref::<&str>() {
+        Some(message) => message,
+        None => payload.downcast_ref::<String>().map_or("no message", String::as_str),
+    };
+    message.lines().next().unwrap_or_default().chars().take(MOST_CHARACTERS).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::catalogue::Catalogue;
+    use crate::embed_spec::EmbedOptions;
+
+    fn spec() -> EmbedSpec {
+        EmbedSpec::resolve(&Catalogue::compiled_in(), &EmbedOptions::new("vgg16")).unwrap()
+    }
+
+    fn red_photo(_: &[u8], _: &DecodeLimits) -> Result<RgbImage, DecodeError> {
+        Ok(RgbImage::new(300, 200, [255, 0, 0].repeat(300 * 200)).unwrap())
+    }
+
+    #[test]
+    fn a_decoder_that_panics_costs_its_photo_alone() {
+        let spec = spec();
+        let mut preparer = PhotoPreparer { decode: red_photo, ..PhotoPreparer::new(&spec) };
+        let red = preparer.prepare(b"good").unwrap();
+        preparer.decode = |_, _| panic!("index 7 is out of bounds\nand more");
+        for _ in 0..3 {
+            let failure = preparer.prepare(b"bad").unwrap_err();
+            assert_eq!(failure.reason, DECODE_ERROR);
+            assert_eq!(
+                failure.detail,
+                "the decoder broke off unexpectedly (index 7 is out of bounds); export the photo again"
+            );
+        }
+        preparer.decode = red_photo;
+        assert_eq!(preparer.prepare(b"good").unwrap(), red);
+    }
+
+    #[test]
+    fn the_reason_of_a_panic_is_one_that_decoders_give() {
+        // A picture that ends before it begins.
+        let error = decode(b"\xff\xd8\xff\xd9", &DecodeLimits::default()).unwrap_err();
+        assert_eq!(error.reason(), DECODE_ERROR);
+    }
+
+    #[test]
+    fn messages_of_every_kind_of_panic_are_told_and_other_panics_are_left_alone() {
+        assert_eq!(contain_panic(|| 7), Ok(7));
+        assert_eq!(contain_panic(|| -> u8 { panic!("{} of {}", 1, 2) }), Err("1 of 2".to_owned()));
+        assert_eq!(
+            contain_panic(|| -> u8 { std::panic::resume_unwind(Box::new(5_u8)) }),
+            Err("no message".to_owned())
+        );
+        assert!(!CONTAINS_PANICS.get());
     }
 }
