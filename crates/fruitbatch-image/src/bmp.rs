@@ -20,20 +20,26 @@ pub(crate) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, Dec
     let layout = header.layout(bytes)?;
     let data = bytes.get(header.pixels_at(&layout)..).unwrap_or_default();
     let (width, height) = (header.width as usize, header.height as usize);
-    let mut pixels = Vec::with_capacity(width * height * 3);
+    // Memory is asked for once the data are known to be there: a header costs nothing to write.
+    let reserve = || Vec::with_capacity(width * height * 3);
+    let mut pixels: Vec<u8>;
     match &layout {
         Layout::Direct(pixel) => {
-            header.for_each_row(data, |row| pixel.append(row, width, &mut pixels))?;
+            let rows = header.rows(data)?;
+            pixels = reserve();
+            rows.for_each(|row| pixel.append(row, width, &mut pixels));
         }
         Layout::Indexed { bits, palette, .. } => {
-            let bits = *bits;
-            header.for_each_row(data, |row| {
-                pixels.extend(unpack_bits(row, bits, width).flat_map(|index| palette.look_up(index)));
-            })?;
+            let rows = header.rows(data)?;
+            pixels = reserve();
+            for row in rows {
+                pixels.extend(unpack_bits(row, *bits, width).flat_map(|index| palette.look_up(index)));
+            }
         }
         Layout::RunLength { bits, palette, .. } => {
             let indices = RunLengthDecoder { data, position: 0, four_bits: *bits == 4, width }
                 .decode(width * height)?;
+            pixels = reserve();
             let rows = indices.chunks_exact(width);
             if header.top_down {
                 rows.for_each(|row| pixels.extend_from_slice(&palette.to_rgb(row)));
@@ -209,8 +215,8 @@ impl Header {
         }
     }
 
-    /// Hands out the rows of an image that is not run-length coded, from top to bottom.
-    fn for_each_row(&self, data: &[u8], mut use_row: impl FnMut(&[u8])) -> Result<(), DecodeError> {
+    /// The rows of an image that is not run-length coded, from top to bottom.
+    fn rows<'a>(&self, data: &'a [u8]) -> Result<impl Iterator<Item = &'a [u8]> + use<'a>, DecodeError> {
         // Rows are padded to four bytes.
         let row_bytes = (self.width as usize * usize::from(self.bits)).div_ceil(32) * 4;
         let used_bytes = (self.width as usize * usize::from(self.bits)).div_ceil(8);
@@ -220,11 +226,11 @@ impl Header {
             let complete = data.len() / row_bytes;
             return Err(DecodeError::truncated(Format::Bmp, format_args!("{complete} of {height} rows")));
         }
-        for row in 0..height {
-            let stored = if self.top_down { row } else { height - 1 - row };
-            use_row(&data[stored * row_bytes..][..used_bytes]);
-        }
-        Ok(())
+        let top_down = self.top_down;
+        Ok((0..height).map(move |row| {
+            let stored = if top_down { row } else { height - 1 - row };
+            &data[stored * row_bytes..][..used_bytes]
+        }))
     }
 }
 
@@ -277,7 +283,7 @@ struct RunLengthDecoder<'a> {
 
 impl<'a> RunLengthDecoder<'a> {
     fn decode(mut self, pixel_count: usize) -> Result<Vec<u8>, DecodeError> {
-        let mut indices: Vec<u8> = Vec::with_capacity(pixel_count);
+        let mut indices: Vec<u8> = Vec::new();
         let mut column = 0;
         while indices.len() < pixel_count {
             let (count, value) = (self.byte()?, self.byte()?);

@@ -1,7 +1,5 @@
 //! From bytes to an upright RGB image: sniff, check the limits, decode, turn.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use crate::bmp;
 use crate::error::DecodeError;
 use crate::format::{Format, Sniffed, sniff};
@@ -52,9 +50,6 @@ pub fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<RgbImage, DecodeErr
         Format::Tiff => tiff::decode,
         Format::Bmp => bmp::decode,
     };
-    // The decoders are others' code and meet hostile input: a panic in one of them is that photo's failure alone.
-    // Nothing outlives the call that a panic could leave half done.
-    let decoded = catch_unwind(AssertUnwindSafe(|| decoder(bytes, limits)))
-        .unwrap_or_else(|_| Err(DecodeError::corrupt(format, "the decoder gave up on it")))?;
+    let decoded = decoder(bytes, limits)?;
     Ok(decoded.orientation.apply(decoded.image))
 }

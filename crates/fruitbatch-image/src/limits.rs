@@ -4,8 +4,9 @@ use crate::error::DecodeError;
 
 /// The largest photo that is decoded, checked from the file's header before anything is allocated for its pixels.
 ///
-/// The memory a decoder needs follows from `max_pixels`: 3 bytes a pixel for the result, as much again where samples
-/// are converted, and at most 8 bytes a pixel more for the coefficients of a progressive JPEG.
+/// The memory that a decoder takes follows from `max_pixels`. Photos take 3 bytes a pixel for the result, as much again where
+/// samples are converted or turned, and up to 8 bytes a pixel more for the coefficients of a progressive JPEG. No file, however
+/// it is made, takes more than 25 bytes a pixel and 64 MiB besides its own bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DecodeLimits {
     /// Width times height of the decoded image, in pixels.

@@ -91,10 +91,8 @@ fn orientation_in_exif(block: &[u8]) -> Option<u64> {
     for _ in 0..2 {
         tiff = tiff.strip_prefix(PREFIX).unwrap_or(tiff);
     }
-    match Directory::read(tiff).ok()?.numbers(Tag::Orientation).ok()??.as_slice() {
-        [orientation] => Some(*orientation),
-        _ => None,
-    }
+    let numbers = Directory::read(tiff).ok()?.numbers(Tag::Orientation).ok()??;
+    if numbers.len() == 1 { numbers.get(0) } else { None }
 }
 
 /// Finds `tiff:Orientation="N"` or `<tiff:Orientation>N<` in an XMP packet. The first mention decides.

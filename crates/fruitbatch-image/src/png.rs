@@ -18,6 +18,8 @@ const MAX_TEXT_BYTES: usize = 1 << 20;
 /// Decodes a PNG file (of an APNG file, the default image).
 pub(crate) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, DecodeError> {
     let mut decoder = Decoder::new_with_options(Cursor::new(bytes), DecodeOptions::default());
+    // Colour profiles aren't applied, and a small one can inflate to gigabytes.
+    decoder.set_ignore_iccp_chunk(true);
     decoder.set_limits(Limits { bytes: limits.max_memory() });
     decoder.set_transformations(Transformations::IDENTITY);
     let header = decoder.read_header_info().map_err(|error| describe(&error, limits))?;

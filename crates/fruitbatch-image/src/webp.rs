@@ -15,7 +15,7 @@ use crate::rgb_image::RgbImage;
 /// Decodes a WebP file, lossy or lossless; of an animation, the first frame on its canvas.
 pub(crate) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, DecodeError> {
     check_length(bytes)?;
-    check_lossy_frame(bytes.get(RIFF_HEADER_BYTES..).unwrap_or_default(), limits)?;
+    check_lossy_frames(bytes.get(RIFF_HEADER_BYTES..).unwrap_or_default(), limits)?;
     let mut decoder = WebPDecoder::new(Cursor::new(bytes)).map_err(describe)?;
     decoder.set_memory_limit(limits.max_memory());
     let (width, height) = decoder.dimensions();
@@ -41,9 +41,9 @@ pub(crate) fn decode(bytes: &[u8], limits: &DecodeLimits) -> Result<Decoded, Dec
 /// `RIFF`, a length and `WEBP`.
 const RIFF_HEADER_BYTES: usize = 12;
 
-/// Checks the size that the first lossy frame has by its own header. The decoder compares it with the size of the canvas
-/// only after decoding.
-fn check_lossy_frame(mut chunks: &[u8], limits: &DecodeLimits) -> Result<(), DecodeError> {
+/// Checks the sizes that lossy frames have by their own headers, of all frames since a file can be made to have two first
+/// ones. The decoder compares them with the size of the canvas only after decoding.
+fn check_lossy_frames(mut chunks: &[u8], limits: &DecodeLimits) -> Result<(), DecodeError> {
     /// Name and length of a chunk.
     const CHUNK_HEADER_BYTES: usize = 8;
     /// Position, size and timing of an animation's frame, before its own chunks.
@@ -60,12 +60,15 @@ fn check_lossy_frame(mut chunks: &[u8], limits: &DecodeLimits) -> Result<(), Dec
                     let height = u16::from_le_bytes([height_low, height_high]) & SIZE_BITS;
                     limits.check_pixels(width.into(), height.into())?;
                 }
-                return Ok(());
             }
-            b"ANMF" => chunks = rest.get(FRAME_HEADER_BYTES..).unwrap_or_default(),
-            // Chunks are padded to an even length.
-            _ => chunks = rest.get(length.next_multiple_of(2)..).unwrap_or_default(),
+            b"ANMF" => {
+                chunks = rest.get(FRAME_HEADER_BYTES..).unwrap_or_default();
+                continue;
+            }
+            _ => {}
         }
+        // Chunks are padded to an even length.
+        chunks = rest.get(length.next_multiple_of(2)..).unwrap_or_default();
     }
     Ok(())
 }

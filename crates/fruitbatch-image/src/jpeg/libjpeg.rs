@@ -28,9 +28,22 @@ use crate::error::DecodeError;
 use crate::format::Format;
 use crate::limits::DecodeLimits;
 
-/// Scans that a progressive file may have. Encoders write about ten; each one costs a pass over the whole image, so that
-/// without a limit a small file could ask for hours of work.
-const MAX_SCANS: c_int = 100;
+/// Scans that a progressive file may have. Encoders write 10, and 18 for CMYK; each one costs a pass over the whole image, so
+/// that without a limit a small file could ask for hours of work.
+const MAX_SCANS: u64 = 100;
+
+/// As many scans as encoders write are always allowed.
+const LEAST_MAX_SCANS: u64 = 24;
+
+/// Beyond those, what all scans may go over: 100 times 40 megapixels, or 24 times the largest photo allowed by default. A
+/// scan can be a few bytes of arithmetic coding, and still takes 10 ns a pixel.
+const MAX_SCANNED_PIXELS: u64 = 4_000_000_000;
+
+/// The scans that a file of this size may have.
+fn max_scans(width: u32, height: u32) -> u64 {
+    let pixels = (u64::from(width) * u64::from(height)).max(1);
+    (MAX_SCANNED_PIXELS / pixels).clamp(LEAST_MAX_SCANS, MAX_SCANS)
+}
 
 const FALSE: boolean = 0;
 
@@ -255,11 +268,15 @@ unsafe extern "C-unwind" fn skip(decompressor: &mut jpeg_decompress_struct, coun
 unsafe extern "C-unwind" fn limit_scans(common: &mut jpeg_common_struct) {
     let state: *const State = common.client_data.cast();
     // SAFETY: `client_data` is the live state of the session that is running.
-    let scans = unsafe { (*state).decompressor.input_scan_number };
-    if scans > MAX_SCANS {
+    let (width, height, scans) = unsafe {
+        let decompressor = &raw const (*state).decompressor;
+        ((*decompressor).image_width, (*decompressor).image_height, (*decompressor).input_scan_number)
+    };
+    let max_scans = max_scans(width, height);
+    if u64::try_from(scans).is_ok_and(|scans| scans > max_scans) {
         resume_unwind(Box::new(Failure(DecodeError::corrupt(
             Format::Jpeg,
-            format_args!("more than {MAX_SCANS} scans"),
+            format_args!("more than {max_scans} scans"),
         ))));
     }
 }
@@ -297,4 +314,19 @@ fn format_message(common: &mut jpeg_common_struct) -> String {
     unsafe { format_message(common, text.as_mut_ptr()) };
     // SAFETY: see above.
     unsafe { CStr::from_ptr(text.as_ptr()) }.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_images_may_have_fewer_scans_and_never_fewer_than_encoders_write() {
+        assert_eq!(max_scans(1, 1), MAX_SCANS);
+        assert_eq!(max_scans(0, 0), MAX_SCANS);
+        assert_eq!(max_scans(8000, 5000), MAX_SCANS);
+        assert_eq!(max_scans(10_000, 10_000), 40);
+        assert_eq!(max_scans(13_000, 13_000), LEAST_MAX_SCANS);
+        assert_eq!(max_scans(MAX_SIDE, MAX_SIDE), LEAST_MAX_SCANS);
+    }
 }

@@ -1,14 +1,14 @@
 //! Strips and tiles: where they lie in the file and where in the image.
 
 use super::compression::{ChunkShape, Compression};
-use super::directory::{Directory, Tag};
+use super::directory::{Directory, Numbers, Tag};
 use super::samples::SampleLayout;
 use crate::error::DecodeError;
 use crate::format::Format;
 use crate::limits::DecodeLimits;
 
 /// The strips or tiles of an image. Strips are tiles as wide as the image.
-pub(super) struct Chunks {
+pub(super) struct Chunks<'a> {
     width: usize,
     height: usize,
     chunk_width: usize,
@@ -17,13 +17,13 @@ pub(super) struct Chunks {
     samples_per_chunk: usize,
     planes: usize,
     bits: usize,
-    offsets: Vec<u64>,
-    byte_counts: Vec<u64>,
+    offsets: Numbers<'a>,
+    byte_counts: Numbers<'a>,
 }
 
-impl Chunks {
+impl<'a> Chunks<'a> {
     pub(super) fn read(
-        directory: &Directory<'_>,
+        directory: &Directory<'a>,
         width: u32,
         height: u32,
         layout: &SampleLayout,
@@ -40,8 +40,8 @@ impl Chunks {
             let strip_height = directory.number(Tag::RowsPerStrip)?.unwrap_or(u64::MAX).min(height.into());
             (width.into(), strip_height, Tag::StripOffsets, Tag::StripByteCounts)
         };
-        let offsets = directory.numbers(offsets)?.unwrap_or_default();
-        let byte_counts = directory.numbers(byte_counts)?.unwrap_or_default();
+        let offsets = directory.numbers(offsets)?.unwrap_or(Numbers::NONE);
+        let byte_counts = directory.numbers(byte_counts)?.unwrap_or(Numbers::NONE);
         let bits = usize::from(layout.bits);
         let fits = |side: u64| u32::try_from(side).ok().filter(|side| *side > 0).map(|side| side as usize);
         let (Some(chunk_width), Some(chunk_height)) = (fits(chunk_width), fits(chunk_height)) else {
@@ -111,6 +111,7 @@ impl Chunks {
             let shape = ChunkShape {
                 width: self.chunk_width,
                 height: self.chunk_height.min(self.height - top),
+                stored_height: self.chunk_height,
                 samples: self.samples_per_chunk,
                 bits: self.bits,
             };
@@ -136,28 +137,34 @@ impl Chunks {
     }
 
     /// The bytes of a chunk as they lie in the file.
-    fn stored<'a>(
+    fn stored<'file>(
         &self,
         index: usize,
-        file: &'a [u8],
+        file: &'file [u8],
         compression: &Compression,
         shape: &ChunkShape,
-    ) -> Result<&'a [u8], DecodeError> {
+    ) -> Result<&'file [u8], DecodeError> {
+        /// No packing makes data ten times larger; libtiff cuts the stored length there too. Any number of strips and
+        /// tiles may claim the whole file, and each would read through all of it.
+        const MOST_GROWTH: usize = 10;
+        /// Room for the tables that a JPEG datastream of a few pixels has.
+        const LEAST_BYTES: usize = 4096;
+        let unpacked_bytes = shape.row_bytes() * shape.height;
         let byte_count = if compression.is_none() {
             // The tables of lengths are often wrong, and the length is known.
-            Some(shape.row_bytes() * shape.height)
+            Some(unpacked_bytes)
         } else {
-            self.byte_counts.get(index).and_then(|count| usize::try_from(*count).ok())
+            self.byte_counts.get(index).and_then(|count| usize::try_from(count).ok())
         };
+        let most_bytes = unpacked_bytes.saturating_mul(MOST_GROWTH).saturating_add(LEAST_BYTES);
         let cut_off =
             || DecodeError::truncated(Format::Tiff, format_args!("strip or tile {index} is cut off"));
-        let start = usize::try_from(self.offsets[index])
-            .ok()
-            .filter(|start| *start <= file.len())
-            .ok_or_else(cut_off)?;
-        match byte_count {
-            Some(count) => file[start..].get(..count).ok_or_else(cut_off),
-            None => Ok(&file[start..]),
-        }
+        let start = self.offsets.get(index).and_then(|start| usize::try_from(start).ok());
+        let rest = start.and_then(|start| file.get(start..)).ok_or_else(cut_off)?;
+        let stored = match byte_count {
+            Some(count) => rest.get(..count).ok_or_else(cut_off)?,
+            None => rest,
+        };
+        Ok(&stored[..stored.len().min(most_bytes)])
     }
 }

@@ -1,8 +1,8 @@
 //! How strips and tiles are packed.
 
-use std::io::Read;
+use std::cell::RefCell;
 
-use flate2::read::ZlibDecoder;
+use flate2::{Decompress, FlushDecompress, Status};
 use weezl::BitOrder;
 
 use super::directory::{Directory, Tag};
@@ -15,7 +15,10 @@ use crate::limits::DecodeLimits;
 /// The part of an image that lies in one chunk, padding included.
 pub(super) struct ChunkShape {
     pub(super) width: usize,
+    /// Rows that lie in the image.
     pub(super) height: usize,
+    /// Rows that may be stored: the last ones of an image can be padding.
+    pub(super) stored_height: usize,
     /// Samples a pixel.
     pub(super) samples: usize,
     /// Bits a sample.
@@ -45,7 +48,7 @@ pub(super) struct Compression {
 enum Method {
     None,
     Lzw,
-    Deflate,
+    Deflate(Box<RefCell<Decompress>>),
     PackBits,
     /// CCITT T.6, "group 4 fax".
     Group4,
@@ -69,7 +72,7 @@ impl Compression {
                     ColorTransform::Identity
                 },
             },
-            8 | 32_946 => Method::Deflate,
+            8 | 32_946 => Method::Deflate(Box::new(RefCell::new(Decompress::new(true)))),
             32_773 => Method::PackBits,
             other => return Err(DecodeError::unsupported(format_args!("TIFF with compression {other}"))),
         };
@@ -77,7 +80,7 @@ impl Compression {
             return Err(DecodeError::unsupported("TIFF with YCbCr samples other than JPEG"));
         }
         // The tag is for methods that ask for it alone.
-        let predicts = matches!(method, Method::Lzw | Method::Deflate);
+        let predicts = matches!(method, Method::Lzw | Method::Deflate(_));
         let has_differences = match directory.number(Tag::Predictor)?.unwrap_or(1) {
             2 if predicts && layout.bits >= 8 => true,
             1 => false,
@@ -111,7 +114,9 @@ impl Compression {
         let mut unpacked = match &self.method {
             Method::None => stored.to_vec(),
             Method::Lzw => unpack_lzw(stored, unpacked_bytes)?,
-            Method::Deflate => unpack_deflate(stored, unpacked_bytes)?,
+            Method::Deflate(decompressor) => {
+                unpack_deflate(stored, unpacked_bytes, &mut decompressor.borrow_mut())?
+            }
             Method::PackBits => unpack_pack_bits(stored, unpacked_bytes),
             Method::Group4 => unpack_group_4(stored, shape)?,
             Method::Jpeg { tables, transform } => {
@@ -198,12 +203,28 @@ fn unpack_lzw(stored: &[u8], unpacked_bytes: usize) -> Result<Vec<u8>, DecodeErr
     Ok(unpacked)
 }
 
-fn unpack_deflate(stored: &[u8], unpacked_bytes: usize) -> Result<Vec<u8>, DecodeError> {
-    let mut unpacked = Vec::with_capacity(unpacked_bytes);
-    ZlibDecoder::new(stored)
-        .take(unpacked_bytes as u64)
-        .read_to_end(&mut unpacked)
-        .map_err(|error| DecodeError::corrupt(Format::Tiff, error))?;
+/// The decompressor is one for all chunks: to make one takes longer than to unpack a tile of a few pixels.
+fn unpack_deflate(
+    stored: &[u8],
+    unpacked_bytes: usize,
+    decompressor: &mut Decompress,
+) -> Result<Vec<u8>, DecodeError> {
+    decompressor.reset(true);
+    let mut unpacked = vec![0; unpacked_bytes];
+    let (mut read, mut written) = (0, 0);
+    while written < unpacked_bytes {
+        let (read_before, written_before) = (decompressor.total_in(), decompressor.total_out());
+        let status = decompressor
+            .decompress(&stored[read..], &mut unpacked[written..], FlushDecompress::None)
+            .map_err(|error| DecodeError::corrupt(Format::Tiff, error))?;
+        let read_now = (decompressor.total_in() - read_before) as usize;
+        let written_now = (decompressor.total_out() - written_before) as usize;
+        (read, written) = (read + read_now, written + written_now);
+        if status == Status::StreamEnd || (read_now == 0 && written_now == 0) {
+            break;
+        }
+    }
+    unpacked.truncate(written);
     Ok(unpacked)
 }
 
@@ -262,14 +283,20 @@ fn unpack_jpeg(
     shape: &ChunkShape,
     limits: &DecodeLimits,
 ) -> Result<Vec<u8>, DecodeError> {
-    let decoded =
-        decompress(stored, tables, transform, limits).map_err(|error| error.within(Format::Tiff))?;
+    let another_size = || DecodeError::corrupt(Format::Tiff, "a strip or tile holds a JPEG of another size");
+    // Many small tiles may share one large datastream: it must not be decoded for each of them.
+    let tile_pixels = shape.width as u64 * shape.stored_height as u64;
+    let tile_limits = DecodeLimits { max_pixels: tile_pixels.min(limits.max_pixels), ..*limits };
+    let decoded = decompress(stored, tables, transform, &tile_limits).map_err(|error| match error {
+        DecodeError::TooLarge { .. } => another_size(),
+        other => other.within(Format::Tiff),
+    })?;
     let is_expected = decoded.components == shape.samples
         && decoded.width as usize == shape.width
         && decoded.height as usize >= shape.height
         && shape.bits == 8;
     if !is_expected {
-        return Err(DecodeError::corrupt(Format::Tiff, "a strip or tile holds a JPEG of another size"));
+        return Err(another_size());
     }
     let mut samples = decoded.interleaved;
     samples.truncate(shape.row_bytes() * shape.height);

@@ -1,6 +1,6 @@
 //! The directory of a TIFF file, which is also the form of EXIF metadata (TIFF 6.0, section 2, and `BigTIFF`).
 //!
-//! Nothing is copied and nothing is allocated beyond what the file holds: a count in a hostile file can't ask for memory.
+//! Nothing is copied and nothing is allocated: a count in a hostile file can't ask for memory.
 
 use crate::error::DecodeError;
 use crate::format::Format;
@@ -76,8 +76,8 @@ impl<'a> Directory<'a> {
         self.byte_order == ByteOrder::Big
     }
 
-    /// All numbers of a tag. `None` where the tag isn't there.
-    pub(crate) fn numbers(&self, tag: Tag) -> Result<Option<Vec<u64>>, DecodeError> {
+    /// The numbers of a tag. `None` where the tag isn't there.
+    pub(crate) fn numbers(&self, tag: Tag) -> Result<Option<Numbers<'a>>, DecodeError> {
         let Some(entry) = self.entry(tag) else { return Ok(None) };
         let number_bytes = match self.byte_order.number(entry, 2, 2) {
             Some(1) => 1,
@@ -91,13 +91,13 @@ impl<'a> Directory<'a> {
                 ));
             }
         };
-        let values = self.values(tag, entry, number_bytes)?.chunks_exact(number_bytes);
-        Ok(Some(values.filter_map(|value| self.byte_order.number(value, 0, number_bytes)).collect()))
+        let values = self.values(tag, entry, number_bytes)?;
+        Ok(Some(Numbers { values, number_bytes, byte_order: self.byte_order }))
     }
 
     /// The first number of a tag. `None` where the tag isn't there or is empty.
     pub(crate) fn number(&self, tag: Tag) -> Result<Option<u64>, DecodeError> {
-        Ok(self.numbers(tag)?.and_then(|numbers| numbers.first().copied()))
+        Ok(self.numbers(tag)?.and_then(|numbers| numbers.get(0)))
     }
 
     /// The bytes of a tag that holds text or anything else. `None` where the tag isn't there.
@@ -126,6 +126,43 @@ impl<'a> Directory<'a> {
         find().ok_or_else(|| {
             DecodeError::truncated(Format::Tiff, format_args!("the file ends before its {tag:?}"))
         })
+    }
+}
+
+/// The numbers of a tag as they lie in the file: several tags may point at the same hundred megabytes.
+#[derive(Clone, Copy)]
+pub(crate) struct Numbers<'a> {
+    values: &'a [u8],
+    number_bytes: usize,
+    byte_order: ByteOrder,
+}
+
+impl Numbers<'_> {
+    /// No number: what a tag holds that isn't there.
+    pub(crate) const NONE: Self = Self { values: &[], number_bytes: 1, byte_order: ByteOrder::Little };
+    /// The number 1: the default of some tags.
+    pub(crate) const ONE: Self = Self { values: &[1], ..Self::NONE };
+
+    pub(crate) fn len(&self) -> usize {
+        self.values.len() / self.number_bytes
+    }
+
+    pub(crate) fn get(&self, index: usize) -> Option<u64> {
+        self.byte_order.number(self.values, index.checked_mul(self.number_bytes)?, self.number_bytes)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = u64> {
+        (0..self.len()).filter_map(|index| self.get(index))
+    }
+}
+
+impl std::fmt::Debug for Numbers<'_> {
+    /// The first few: the text ends up in a table of failures.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        const SHOWN: usize = 8;
+        let mut list = formatter.debug_list();
+        list.entries(self.iter().take(SHOWN));
+        if self.len() > SHOWN { list.finish_non_exhaustive() } else { list.finish() }
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the samples of a TIFF image mean, and how they become RGB. The accepted combinations are Pillow's.
 
-use super::directory::{Directory, Tag};
+use super::directory::{Directory, Numbers, Tag};
 use crate::color::{Palette, clip_16_bit, cmyk_to_rgb, divide_by_alpha, unpack_bits};
 use crate::error::DecodeError;
 use crate::format::Format;
@@ -38,10 +38,10 @@ impl SampleLayout {
     pub(super) fn read(directory: &Directory<'_>) -> Result<Self, DecodeError> {
         let photometric = directory.number(Tag::PhotometricInterpretation)?.unwrap_or(0);
         let samples = directory.number(Tag::SamplesPerPixel)?.unwrap_or(1);
-        let bits = directory.numbers(Tag::BitsPerSample)?.unwrap_or_else(|| vec![1]);
-        let extra_samples = directory.numbers(Tag::ExtraSamples)?.unwrap_or_default();
-        let formats = directory.numbers(Tag::SampleFormat)?.unwrap_or_else(|| vec![1]);
-        let format = match formats.first() {
+        let bits = directory.numbers(Tag::BitsPerSample)?.unwrap_or(Numbers::ONE);
+        let extra_samples = directory.numbers(Tag::ExtraSamples)?.unwrap_or(Numbers::NONE);
+        let formats = directory.numbers(Tag::SampleFormat)?.unwrap_or(Numbers::ONE);
+        let format = match formats.get(0) {
             Some(1) => NumberFormat::Unsigned,
             Some(2) => NumberFormat::Signed,
             Some(3) => NumberFormat::Float,
@@ -52,11 +52,11 @@ impl SampleLayout {
                 "TIFF of photometric interpretation {photometric} with {samples} samples of {bits:?} bits"
             ))
         };
-        let bits_of_all = match bits.first() {
-            Some(first) if bits.iter().all(|bits| bits == first) => *first,
+        let bits_of_all = match bits.get(0) {
+            Some(first) if bits.iter().all(|bits| bits == first) => first,
             _ => return Err(unknown()),
         };
-        let is_associated = extra_samples.first() == Some(&1);
+        let is_associated = extra_samples.get(0) == Some(1);
         let meaning = match (photometric, samples, bits_of_all, format) {
             (0 | 1, 1, 1 | 2 | 4 | 8, NumberFormat::Unsigned) | (1, 1, 8, NumberFormat::Signed) => {
                 Meaning::Indexed(gray_palette(bits_of_all, photometric == 0))
@@ -164,11 +164,10 @@ fn gray_palette(bits: u64, starts_white: bool) -> Palette {
 
 /// All reds, then all greens, then all blues, of 16 bits each; the higher bytes are taken.
 fn color_map(directory: &Directory<'_>, entries: usize) -> Result<Palette, DecodeError> {
-    let map = directory.numbers(Tag::ColorMap)?.unwrap_or_default();
+    let map = directory.numbers(Tag::ColorMap)?.unwrap_or(Numbers::NONE);
     if map.len() < entries * 3 {
         return Err(DecodeError::corrupt(Format::Tiff, "its colour map is missing or too short"));
     }
-    Ok(Palette::new(
-        (0..entries).map(|entry| [0, 1, 2].map(|color| (map[color * entries + entry] / 256) as u8)),
-    ))
+    let higher_byte = |index| map.get(index).map_or(0, |sample| (sample / 256) as u8);
+    Ok(Palette::new((0..entries).map(|entry| [0, 1, 2].map(|color| higher_byte(color * entries + entry)))))
 }

@@ -211,9 +211,9 @@ fn jpeg_files() -> Vec<HostileFile> {
     let with_scans = |start: &[u8], count: usize| {
         [&start[..start.len() - 2], last_scan.repeat(count).as_slice(), &[0xff, 0xd9]].concat()
     };
-    let icc = segment(0xe2, &[b"ICC_PROFILE\0\x01\xff".as_slice(), &[0x55; 65_000]].concat());
+    let icc = segment(0xe2, &[b"ICC_PROFILE\0\x01\xff".as_slice(), &vec![0x55; 65_000]].concat());
     let absurd_icc = segment(0xe2, &[b"ICC_PROFILE\0\x00\x00".as_slice(), &[0xff; 100]].concat());
-    let exif = segment(0xe1, &[b"Exif\0\0".as_slice(), &[b'I'; 65_000]].concat());
+    let exif = segment(0xe1, &[b"Exif\0\0".as_slice(), &vec![b'I'; 65_000]].concat());
     let tables = segment(0xdb, &[&[0_u8][..], &[1; 64]].concat());
     let huffman = segment(0xc4, &[&[0_u8][..], &[0xff; 16], &[0; 240]].concat());
     let mut sampling = color.clone();
@@ -341,13 +341,13 @@ fn gif_files() -> Vec<HostileFile> {
 }
 
 fn riff(chunks: &[(&[u8; 4], Vec<u8>)]) -> Vec<u8> {
-    let body: Vec<u8> = chunks.iter().flat_map(|(name, body)| riff_chunk(name, body)).collect();
+    let body: Vec<u8> = chunks.iter().flat_map(|(name, body)| riff_chunk(name.as_slice(), body)).collect();
     [b"RIFF".as_slice(), &(body.len() as u32 + 4).to_le_bytes(), b"WEBP", &body].concat()
 }
 
-fn riff_chunk(name: &[u8; 4], body: &[u8]) -> Vec<u8> {
+fn riff_chunk(name: &[u8], body: &[u8]) -> Vec<u8> {
     let padding: &[u8] = if body.len().is_multiple_of(2) { &[] } else { &[0] };
-    [name.as_slice(), &(body.len() as u32).to_le_bytes(), body, padding].concat()
+    [name, &(body.len() as u32).to_le_bytes(), body, padding].concat()
 }
 
 /// An extended header: flags and the sides of the canvas.
