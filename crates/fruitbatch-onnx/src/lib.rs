@@ -38,13 +38,13 @@ mod wire_limits;
 use bytes::Bytes;
 use prost::Message;
 
-pub use wire_limits::{MAX_ITEMS, MAX_PACKED_BYTES, ReadModelError};
+pub use wire_limits::{MAX_ITEMS, MAX_MESSAGE_BYTES, MAX_PACKED_BYTES, ReadModelError};
 
 /// Reads a model. Tensors' raw data aren't copied: they are slices of `file`.
 ///
 /// # Errors
 /// `file` is no ONNX model, is damaged, or has more messages or packed numbers than any real network
-/// ([`MAX_ITEMS`], [`MAX_PACKED_BYTES`]), which would need many times the file's size in memory.
+/// ([`MAX_ITEMS`], [`MAX_MESSAGE_BYTES`], [`MAX_PACKED_BYTES`]), which would need many times the file's size in memory.
 pub fn read_model(file: Bytes) -> Result<messages::Model, ReadModelError> {
     wire_limits::check(&file)?;
     let model = messages::Model::decode(file)?;

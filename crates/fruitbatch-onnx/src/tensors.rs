@@ -126,16 +126,25 @@ pub fn declared_dims(value: &ValueInfo) -> Option<Vec<Option<i64>>> {
     )
 }
 
+/// The most elements that a shape may have: a file of 64 GiB of them.
+const MAX_ELEMENTS: u64 = u32::MAX as u64 * 16;
+
 /// How many elements the tensor has by its shape.
 ///
+/// Dimensions that are zero are counted as one for the limit, so that the product of any of the dimensions fits too.
+///
 /// # Errors
-/// A dimension is negative, or the product overflows.
+/// A dimension is negative, or the product is more than a file can hold.
 pub fn element_count(tensor: &Tensor) -> Result<u64, TensorError> {
-    tensor
-        .dims
-        .iter()
-        .try_fold(1_u64, |count, &dim| count.checked_mul(u64::try_from(dim).ok()?))
-        .filter(|&count| count <= u64::from(u32::MAX) * 16)
+    let product = |least: u64| {
+        tensor
+            .dims
+            .iter()
+            .try_fold(1_u64, |count, &dim| count.checked_mul(u64::try_from(dim).ok()?.max(least)))
+    };
+    product(1)
+        .filter(|&count| count <= MAX_ELEMENTS)
+        .and_then(|_| product(0))
         .ok_or_else(|| TensorError::Shape { tensor: tensor.name.clone(), shape: tensor.dims.clone() })
 }
 
@@ -249,6 +258,12 @@ mod tests {
             refused(Tensor { dims: vec![i64::MAX; 3], ..good.clone() }),
             TensorError::Shape { .. }
         ));
+        // No elements, and yet no product of its other dimensions.
+        let empty = |dims| Tensor { dims, raw_data: Bytes::new(), ..good.clone() };
+        for dims in [vec![0, i64::MAX, i64::MAX], vec![i64::MAX, i64::MAX, 0], vec![i64::MIN]] {
+            assert!(matches!(refused(empty(dims)), TensorError::Shape { .. }));
+        }
+        assert_eq!(element_count(&empty(vec![0, 4])).unwrap(), 0);
         assert!(matches!(refused(Tensor { data_type: 10, ..good.clone() }), TensorError::ElementType { .. }));
         assert!(matches!(refused(Tensor { data_type: 99, ..good.clone() }), TensorError::ElementType { .. }));
         assert!(matches!(refused(Tensor { data_location: 1, ..good }), TensorError::ExternalData { .. }));

@@ -2,11 +2,19 @@
 //!
 //! Two bytes on the wire can become a message of some hundred bytes in memory, and one byte an integer of
 //! eight. A real network has some thousand nodes and its bulk in raw tensor data, so counting messages and
-//! packed integers first keeps the memory that decoding may take within a small multiple of the file's size.
+//! packed integers first keeps the memory that decoding may take within a small multiple of the file's size
+//! and a fixed amount: messages take [`MAX_MESSAGE_BYTES`], up to three times while their lists grow.
+
+use std::mem::size_of;
+
+use crate::messages;
 
 /// The most fields, of all messages together, that a file may have: some hundred times what the largest
 /// vision models have.
 pub const MAX_ITEMS: u64 = 2_000_000;
+/// The most bytes that the messages may take in memory, without their texts and data: ten times what 10,000 nodes
+/// with five attributes each take.
+pub const MAX_MESSAGE_BYTES: u64 = 256 << 20;
 /// The most bytes of packed integers: they hold shapes, never weights.
 pub const MAX_PACKED_BYTES: u64 = 16 << 20;
 /// Protobuf's own limit on the depth of nested messages.
@@ -22,7 +30,9 @@ pub enum ReadModelError {
     #[error("not an ONNX model, or a damaged one: {0}")]
     Decode(#[from] prost::DecodeError),
     /// More messages or packed integers than any real network.
-    #[error("the model has more than {limit} {what}, which no real network has")]
+    #[error(
+        "the model has more than {limit} {what}, which no real network has; check where the file is from"
+    )]
     TooLarge {
         /// What there is too much of.
         what: &'static str,
@@ -76,14 +86,34 @@ impl MessageKind {
     }
 }
 
+impl MessageKind {
+    /// What a message takes in memory, besides what its own messages, texts and data take.
+    fn bytes_in_memory(self) -> u64 {
+        let bytes = match self {
+            Self::Model => size_of::<messages::Model>(),
+            Self::Graph => size_of::<messages::Graph>(),
+            Self::Node => size_of::<messages::Node>(),
+            Self::Attribute => size_of::<messages::Attribute>(),
+            Self::Tensor => size_of::<messages::Tensor>(),
+            Self::ValueInfo => size_of::<messages::ValueInfo>(),
+            Self::Type => size_of::<messages::Type>(),
+            Self::TensorType => size_of::<messages::TensorType>(),
+            Self::Shape => size_of::<messages::TensorShape>(),
+            Self::Flat => size_of::<messages::StringStringEntry>().max(size_of::<messages::Dimension>()),
+        };
+        bytes as u64
+    }
+}
+
 /// Checks the whole file.
 pub(crate) fn check(file: &[u8]) -> Result<(), ReadModelError> {
-    let mut totals = Totals { items: 0, packed_bytes: 0 };
+    let mut totals = Totals { items: 0, message_bytes: 0, packed_bytes: 0 };
     totals.walk(file, MessageKind::Model, 0)
 }
 
 struct Totals {
     items: u64,
+    message_bytes: u64,
     packed_bytes: u64,
 }
 
@@ -105,7 +135,14 @@ impl Totals {
                     let length = take_varint(&mut rest)?;
                     let content = take(&mut rest, length)?;
                     match kind.content_of(key >> 3) {
-                        FieldContent::Message(kind) => self.walk(content, kind, depth + 1)?,
+                        FieldContent::Message(kind) => {
+                            self.message_bytes += kind.bytes_in_memory();
+                            if self.message_bytes > MAX_MESSAGE_BYTES {
+                                let what = "bytes of messages";
+                                return Err(ReadModelError::TooLarge { what, limit: MAX_MESSAGE_BYTES });
+                            }
+                            self.walk(content, kind, depth + 1)?;
+                        }
                         FieldContent::PackedIntegers => {
                             self.packed_bytes += length;
                             if self.packed_bytes > MAX_PACKED_BYTES {
