@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 
 use fruitbatch_onnx::messages::{
-    Attribute, AttributeType, DimensionValue, Graph, Model, Node, OperatorSetId, Tensor,
+    Attribute, AttributeType, DataType, DimensionValue, Graph, Model, Node, OperatorSetId, Tensor,
 };
 use fruitbatch_onnx::tensors;
 
@@ -24,6 +24,16 @@ const WINDOW_ATTRIBUTES: [(&str, std::ops::RangeInclusive<i64>); 6] = [
     ("output_padding", 0..=256),
     ("group", 1..=65_536),
 ];
+/// Operators whose constants say how large their output is.
+const SIZING_OPERATORS: [&str; 7] =
+    ["ConstantOfShape", "Expand", "OneHot", "Pad", "Resize", "Tile", "Upsample"];
+/// What those constants may multiply to: a feature map of 2,048 channels and 90 x 90 pixels. A forged file asks ONNX Runtime for
+/// terabytes.
+const MAX_CONSTANT_SIZE: u64 = 1 << 24;
+/// What one of those constants may enlarge a side by.
+const MAX_SCALE: f32 = 64.0;
+/// More dimensions than any tensor has.
+const MAX_RANK: usize = 64;
 /// Initialisers need not be listed among the inputs from this version on.
 const LEAST_IR_VERSION: i64 = 4;
 
@@ -38,6 +48,7 @@ pub(super) fn canonical_model(
     network.nodes.retain(|_| *live.next().unwrap_or(&false));
     for node in &network.nodes {
         refuse_unsupported(node)?;
+        refuse_absurd_sizes(node, &network.constants)?;
     }
     let names = new_names(&network, input_layout, cut);
     let mut nodes = Vec::with_capacity(network.nodes.len() + 2);
@@ -125,6 +136,52 @@ fn refuse_unsupported(node: &Node) -> Result<(), ImportError> {
     Ok(())
 }
 
+/// Constants that make a tensor beyond reason are refused here: ONNX Runtime allocates what it is told to.
+fn refuse_absurd_sizes(node: &Node, constants: &HashMap<String, Tensor>) -> Result<(), ImportError> {
+    if !standard_operator(node).is_some_and(|operator| SIZING_OPERATORS.contains(&operator)) {
+        return Ok(());
+    }
+    let named = node.input.iter().filter_map(|name| Some((name, constants.get(name)?)));
+    for (name, constant) in named {
+        let refused = |value: i64, expected: String| ImportError::AttributeRange {
+            node: node_label(node),
+            attribute: name.clone(),
+            value,
+            expected,
+        };
+        let mut product = 1_u64;
+        for value in first_integers(constant) {
+            product = product.saturating_mul(value.unsigned_abs().max(1));
+            if product > MAX_CONSTANT_SIZE {
+                return Err(refused(value, format!("sizes of up to {MAX_CONSTANT_SIZE} values in all")));
+            }
+        }
+        // What the other operators read as numbers are values and not sizes.
+        if matches!(node.op_type.as_str(), "Resize" | "Upsample")
+            && let Some(scale) = first_floats(constant).find(|scale| !(0.0..=MAX_SCALE).contains(scale))
+        {
+            return Err(refused(scale as i64, format!("scales of 0 to {MAX_SCALE}")));
+        }
+    }
+    Ok(())
+}
+
+/// The first values of an int64 tensor, whichever way they are kept.
+fn first_integers(tensor: &Tensor) -> impl Iterator<Item = i64> {
+    let is_int64 = tensor.data_type == i32::from(DataType::Int64);
+    let (raw, _) = tensor.raw_data.as_chunks::<8>();
+    let values = raw.iter().map(|&bytes| i64::from_le_bytes(bytes)).chain(tensor.int64_data.iter().copied());
+    values.take(if is_int64 { MAX_RANK } else { 0 })
+}
+
+/// The first values of a float32 tensor, whichever way they are kept.
+fn first_floats(tensor: &Tensor) -> impl Iterator<Item = f32> {
+    let is_float = tensor.data_type == i32::from(DataType::Float);
+    let (raw, _) = tensor.raw_data.as_chunks::<4>();
+    let values = raw.iter().map(|&bytes| f32::from_le_bytes(bytes)).chain(tensor.float_data.iter().copied());
+    values.take(if is_float { MAX_RANK } else { 0 })
+}
+
 /// The canonical names of the tensors that change theirs.
 fn new_names(network: &Network, input_layout: TensorLayout, cut: &Cut) -> HashMap<String, String> {
     let all_names: HashSet<&str> = network
@@ -205,5 +262,37 @@ fn transpose(input: &str, output: &str, perm: &[i64]) -> Node {
         name: format!("{output}/Transpose"),
         attribute: vec![tensors::ints_attribute("perm", perm)],
         ..Node::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(operator: &str, constant: Tensor) -> Result<(), ImportError> {
+        let node = Node { op_type: operator.into(), input: vec!["x".into(), "c".into()], ..Node::default() };
+        refuse_absurd_sizes(&node, &HashMap::from([("c".to_owned(), constant)]))
+    }
+
+    #[test]
+    fn constants_that_ask_for_terabytes_are_refused_and_those_of_networks_are_not() {
+        let integers = |values: &[i64]| tensors::int64_tensor("c", &[values.len()], values);
+        let floats = |values: &[f32]| tensors::float_tensor("c", &[values.len()], values);
+        assert!(check("Pad", integers(&[0, 0, 3, 3, 0, 0, 3, 3])).is_ok());
+        assert!(check("Expand", integers(&[1, 2048, 7, 7])).is_ok());
+        assert!(check("Resize", floats(&[1.0, 1.0, 2.0, 2.0])).is_ok());
+        assert!(check("Reshape", integers(&[-1, 1 << 40])).is_ok());
+        for (operator, constant) in [
+            ("Pad", integers(&[0, 0, 1 << 40, 0, 0, 0, 0, 0])),
+            ("Expand", integers(&[1 << 20, 1 << 20])),
+            ("Tile", integers(&[i64::MIN])),
+            ("ConstantOfShape", integers(&[i64::MAX, i64::MAX])),
+            ("Resize", floats(&[1.0, 1.0, 1e9, 1.0])),
+            ("Upsample", floats(&[f32::NAN])),
+            ("Upsample", Tensor { raw_data: bytes::Bytes::new(), float_data: vec![65.0], ..floats(&[1.0]) }),
+        ] {
+            let error = check(operator, constant).unwrap_err();
+            assert!(matches!(error, ImportError::AttributeRange { .. }), "{operator}: {error}");
+        }
     }
 }

@@ -20,8 +20,10 @@ mod feature_map;
 mod network;
 mod probe;
 
+use std::collections::HashMap;
+
 use bytes::Bytes;
-use fruitbatch_onnx::messages::{DimensionValue, Model};
+use fruitbatch_onnx::messages::{DimensionValue, Model, Tensor};
 use fruitbatch_onnx::{read_model, tensors, write_model};
 use sha2::{Digest, Sha256};
 
@@ -191,20 +193,20 @@ pub fn import_model(file: Bytes, options: &ImportOptions) -> Result<ImportedMode
 pub fn weights_digest(model: &Model) -> Result<ModelDigest, tensors::TensorError> {
     let mut hash = Sha256::new();
     let Some(graph) = model.graph.as_ref() else { return Ok(ModelDigest::from_hash(hash)) };
+    let constants: HashMap<&str, &Tensor> =
+        graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect();
     let constant = |name: Option<&String>| {
-        graph
-            .initializer
-            .iter()
-            .find(|tensor| Some(&tensor.name) == name)
-            .cloned()
-            .map(tensors::with_raw_data)
-            .transpose()
+        let tensor = name.and_then(|name| constants.get(name.as_str()));
+        tensor.map(|&tensor| tensors::with_raw_data(tensor.clone())).transpose()
     };
     for node in graph.node.iter().filter(|node| node.op_type == "Conv") {
         if let Some(kernel) = constant(node.input.get(1))? {
             let values: Vec<f32> = tensors::float_values(&kernel)?.collect();
             let dims: Vec<usize> = kernel.dims.iter().filter_map(|&dim| usize::try_from(dim).ok()).collect();
-            if let &[outputs, inputs, rows, columns] = dims.as_slice() {
+            // A forged kernel without values may have any number of empty rows.
+            if let &[outputs, inputs, rows, columns] = dims.as_slice()
+                && !values.is_empty()
+            {
                 let taps = rows * columns;
                 let mut row = Vec::with_capacity(inputs * outputs * 4);
                 for tap in 0..taps {

@@ -28,7 +28,7 @@ impl Network {
             define(&mut defined, &tensor.name)?;
             constants.insert(tensor.name.clone(), tensor);
         }
-        let mut inputs: Vec<ValueInfo> =
+        let inputs: Vec<ValueInfo> =
             graph.input.into_iter().filter(|input| !constants.contains_key(&input.name)).collect();
         for input in &inputs {
             define(&mut defined, &input.name)?;
@@ -48,12 +48,13 @@ impl Network {
                 None => nodes.push(node),
             }
         }
-        let (Some(input), true) = (inputs.pop(), inputs.is_empty()) else {
-            return Err(ImportError::Inputs {
-                count: inputs.len() + usize::from(!inputs.is_empty()),
-                names: inputs.iter().map(|input| format!("`{}`", input.name)).collect::<Vec<_>>().join(", "),
-            });
-        };
+        let [input] = <[ValueInfo; 1]>::try_from(inputs).map_err(|inputs| {
+            /// A forged file has any number of inputs.
+            const NAMES_SHOWN: usize = 8;
+            let names: Vec<String> =
+                inputs.iter().take(NAMES_SHOWN).map(|input| format!("`{}`", input.name)).collect();
+            ImportError::Inputs { count: inputs.len(), names: names.join(", ") }
+        })?;
         Ok(Self {
             ir_version: model.ir_version,
             opset_import: model.opset_import,
