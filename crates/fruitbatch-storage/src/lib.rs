@@ -71,6 +71,7 @@ mod s3_failure;
 mod s3_get;
 mod s3_repeat;
 mod storage;
+mod whole_page;
 
 pub use error::{StorageError, StorageErrorKind};
 pub use listing::{ListOptions, ListedPhoto, Listing, PathGlob, PathGlobError, SkippedCounts};

@@ -11,6 +11,7 @@ use crate::location::{Location, Place, is_glob_character};
 use crate::path_escape::{escape, unescape};
 use crate::s3_connection::S3Connection;
 use crate::s3_failure::{S3Failure, S3FailureCause};
+use crate::whole_page::PageEnd;
 
 const ACTION: &str = "list";
 const LOOK: &str = "look at";
@@ -134,7 +135,7 @@ async fn head_key(
                 .set_request_payer(connection.request_payer())
                 .send()
                 .await
-                .map_err(|error| S3Failure::from_sdk(&error))
+                .map_err(|error| S3Failure::from_head(&error))
         })
         .await;
     match answer {
@@ -263,13 +264,16 @@ async fn request_page(
     let is_first = page.continuation_token.is_none();
     let answer = connection
         .repeat(|| async {
-            let request = request.clone();
-            let answer = if is_first {
-                request.customize().config_override(connection.impatient()).send().await
-            } else {
-                request.send().await
-            };
-            answer.map_err(|error| S3Failure::from_sdk(&error))
+            let end = PageEnd::default();
+            let mut request = request.clone().customize().interceptor(end.clone());
+            if is_first {
+                request = request.config_override(connection.impatient());
+            }
+            match request.send().await {
+                Ok(_) if end.is_missing() => Err(S3Failure::broke_off("the list page stops in the middle")),
+                Ok(page) => Ok(page),
+                Err(error) => Err(S3Failure::from_sdk(&error)),
+            }
         })
         .await;
     answer.map_err(|failure| failure.into_storage_error(ACTION, place, connection.endpoint_url.as_deref()))

@@ -97,7 +97,7 @@ impl S3Output {
             return Ok(());
         }
         let answer = self.connection.client.head_bucket().bucket(&self.bucket).send().await;
-        match answer.map_err(|error| S3Failure::from_sdk(&error)) {
+        match answer.map_err(|error| S3Failure::from_head(&error)) {
             // It answers without a body, and so without the code.
             Err(failure) if failure.cause == S3FailureCause::NoSuchKey => Err(S3Failure::no_such_bucket()),
             // Whoever may not ask for the bucket may use its objects all the same.
@@ -155,7 +155,7 @@ impl OutputBackend for S3Output {
                     .set_request_payer(self.connection.request_payer())
                     .send()
                     .await
-                    .map_err(|error| S3Failure::from_sdk(&error))
+                    .map_err(|error| S3Failure::from_head(&error))
             })
             .await;
         match head {

@@ -46,6 +46,7 @@ fn kind_of(cause: &S3FailureCause) -> ReadErrorKind {
         | Cause::Unreachable
         | Cause::Passing
         | Cause::BodyBrokeOff
+        | Cause::Unexplained
         | Cause::Conflict
         | Cause::Invalid => ReadErrorKind::Fault,
     }

@@ -43,6 +43,8 @@ pub(crate) enum S3FailureCause {
     Passing,
     /// The answer began well and came to no good end.
     BodyBrokeOff,
+    /// "Bad request" without a word more, which is how `HEAD` is answered for expired credentials among other things.
+    Unexplained,
     /// Somebody else wrote the same object just then: whether a condition holds is yet to be seen.
     Conflict,
     /// The request itself is at fault.
@@ -84,6 +86,19 @@ impl S3Failure {
         }
     }
 
+    /// Of a `HEAD` request: its answers have no body, and so a bare 404 is all that can be said of what isn't there.
+    pub(crate) fn from_head<E>(error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: ProvideErrorMetadata + Error + 'static,
+    {
+        match error.raw_response() {
+            Some(answer) if answer.status().as_u16() == 404 => {
+                Self::new(S3FailureCause::NoSuchKey, "there is no such object")
+            }
+            _ => Self::from_sdk(error),
+        }
+    }
+
     pub(crate) fn from_credentials(error: &CredentialsError) -> Self {
         match error {
             CredentialsError::ProviderTimedOut(_) => {
@@ -110,7 +125,9 @@ impl S3Failure {
     ) -> Self {
         use S3FailureCause as Cause;
         let cause = match (code.unwrap_or_default(), status) {
-            ("NoSuchKey" | "NotFound", _) => Cause::NoSuchKey,
+            ("NoSuchKey", _) => Cause::NoSuchKey,
+            // The code alone is what the client makes of an answer without a body.
+            ("NotFound", _) if message.is_some() => Cause::NoSuchKey,
             ("NoSuchBucket", _) => Cause::NoSuchBucket,
             ("InvalidObjectState", _) => Cause::Archived,
             ("PreconditionFailed", _) | (_, 412) => Cause::PreconditionFailed,
@@ -152,8 +169,9 @@ impl S3Failure {
                 _,
             )
             // Without a code it is the missing page of some proxy, which says nothing of the object.
-            | ("", 404)
+            | ("" | "NotFound", 404)
             | (_, 408 | 429 | 500..) => Cause::Passing,
+            ("", 400) => Cause::Unexplained,
             (_, 401 | 403) => Cause::AccessDenied,
             _ => Cause::Invalid,
         };
@@ -169,6 +187,10 @@ impl S3Failure {
 
     pub(crate) fn passing(problem: impl Into<String>) -> Self {
         Self::new(S3FailureCause::Passing, problem)
+    }
+
+    pub(crate) fn broke_off(problem: impl Into<String>) -> Self {
+        Self::new(S3FailureCause::BodyBrokeOff, problem)
     }
 
     pub(crate) fn no_such_bucket() -> Self {
@@ -224,7 +246,7 @@ impl S3Failure {
                     None => "check the network, the proxy settings and `--region`".to_owned(),
                 },
             ),
-            Cause::Passing | Cause::BodyBrokeOff | Cause::Conflict => {
+            Cause::Passing | Cause::BodyBrokeOff | Cause::Unexplained | Cause::Conflict => {
                 (StorageErrorKind::Fault, "run the same command again: it goes on where it stopped".to_owned())
             }
             Cause::PreconditionFailed => (StorageErrorKind::Fault, String::new()),
@@ -271,6 +293,7 @@ mod tests {
             (404, "NoSuchKey", Cause::NoSuchKey),
             (404, "NoSuchBucket", Cause::NoSuchBucket),
             (404, "", Cause::Passing),
+            (404, "NotFound", Cause::Passing),
             (403, "AccessDenied", Cause::AccessDenied),
             (403, "", Cause::AccessDenied),
             (403, "AllAccessDisabled", Cause::AccessDenied),
@@ -289,6 +312,7 @@ mod tests {
             (500, "InternalError", Cause::Passing),
             (429, "", Cause::Passing),
             (400, "RequestTimeout", Cause::Passing),
+            (400, "", Cause::Unexplained),
             (400, "InvalidArgument", Cause::Invalid),
         ] {
             assert_eq!(cause(status, code), expected, "{status} {code}");

@@ -26,9 +26,11 @@ impl S3Connection {
         F: Future<Output = Result<T, E>>,
         R: FnMut() -> F,
     {
-        let is_expired = |failure: &E| failure.cause() == Some(&S3FailureCause::ExpiredCredentials);
+        let may_have_expired = |failure: &E| {
+            matches!(failure.cause(), Some(S3FailureCause::ExpiredCredentials | S3FailureCause::Unexplained))
+        };
         let is_worth_repeating = |failure: &E| {
-            is_expired(failure)
+            may_have_expired(failure)
                 || matches!(failure.cause(), Some(S3FailureCause::BodyBrokeOff | S3FailureCause::Conflict))
         };
         let patience = self.patience();
@@ -43,7 +45,7 @@ impl S3Connection {
             .retry(waits)
             .when(is_worth_repeating)
             .notify(|failure, _| {
-                if is_expired(failure) {
+                if may_have_expired(failure) {
                     self.forget_credentials();
                 }
             })

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::process::Command;
 
 use fruitbatch_storage::{ListOptions, Storage, StorageErrorKind, StorageOptions};
+use fruitbatch_testkit::faults::{Fault, FaultPlan, Rule};
 use fruitbatch_testkit::s3_server::S3Server;
 use support::location;
 use tempfile::TempDir;
@@ -222,4 +223,42 @@ fn a_profile_that_is_not_there_is_told() {
         home.path(),
         &[("AWS_ENDPOINT_URL_S3", server.endpoint_url()), ("AWS_REGION", "us-east-1")],
     );
+}
+
+#[test]
+fn keys_that_were_replaced_in_the_profile_are_found_within_the_call_that_needs_them() {
+    let test = "keys_that_were_replaced_in_the_profile_are_found_within_the_call_that_needs_them";
+    let home = std::env::var_os("HOME").unwrap_or_default();
+    let write_keys = |home: &Path, (access_key, secret): (&str, &str)| {
+        let text = format!("[default]\naws_access_key_id = {access_key}\naws_secret_access_key = {secret}\n");
+        std::fs::create_dir_all(home.join(".aws")).unwrap();
+        std::fs::write(home.join(".aws/credentials"), text).unwrap();
+    };
+    if is_child(test) {
+        return tokio::runtime::Runtime::new().unwrap().block_on(async {
+            let storage = Storage::new(StorageOptions::default());
+            let listing = storage.list(&location("s3://fruits"), &ListOptions::default()).await.unwrap();
+            let second = (std::env::var("SECOND_KEY").unwrap(), std::env::var("SECOND_SECRET").unwrap());
+            write_keys(Path::new(&home), (&second.0, &second.1));
+            let reader = storage.reader(&listing.root).await.unwrap();
+            assert_eq!(reader.read("a.jpg", Some(&listing.photos[0].etag), 10).await.unwrap(), "x");
+        });
+    }
+    let (server, home) = (server(), TempDir::new().unwrap());
+    write_keys(home.path(), (server.access_key(), server.secret_key()));
+    let first_key_ends =
+        Rule::new(Fault::ExpiredToken).operation("GetObject").access_key(server.access_key());
+    server.set_faults(FaultPlan::new(0).rule(first_key_ends));
+    let (second_key, second_secret) = server.second_keys();
+    run_child(
+        test,
+        home.path(),
+        &[
+            ("AWS_ENDPOINT_URL_S3", server.endpoint_url()),
+            ("AWS_REGION", "us-east-1"),
+            ("SECOND_KEY", second_key),
+            ("SECOND_SECRET", second_secret),
+        ],
+    );
+    assert!(!server.injected_faults().is_empty());
 }

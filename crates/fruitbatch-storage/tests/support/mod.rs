@@ -3,7 +3,9 @@
 // Each test program uses a part of it.
 #![allow(dead_code, clippy::unwrap_used)]
 
-use fruitbatch_storage::{Location, Storage, StorageOptions};
+use std::time::Duration;
+
+use fruitbatch_storage::{Location, Patience, Storage, StorageOptions};
 use fruitbatch_testkit::s3_server::S3Server;
 
 /// Names that stores, URLs and patterns like to stumble over; all of them photos.
@@ -34,8 +36,22 @@ pub(crate) fn options_for(server: &S3Server) -> StorageOptions {
     }
 }
 
+/// With waits so short that a test may make a lot of trouble.
 pub(crate) fn storage_for(server: &S3Server) -> Storage {
     Storage::with_static_keys(options_for(server), server.access_key(), server.secret_key())
+        .with_patience(impatient())
+}
+
+/// As many attempts as ever.
+pub(crate) fn impatient() -> Patience {
+    Patience {
+        first_backoff: Duration::from_millis(2),
+        max_backoff: Duration::from_millis(20),
+        first_byte_timeout: Duration::from_millis(1500),
+        stall_timeout: Duration::from_millis(1500),
+        upload_timeout: Duration::from_millis(1500),
+        ..Patience::default()
+    }
 }
 
 pub(crate) fn location(text: &str) -> Location {
