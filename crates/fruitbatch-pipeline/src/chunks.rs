@@ -1,15 +1,10 @@
 //! Chunks: the unit of progress, retry and resume. Each is one Ballista job and, once done, one entry of the commit log.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray, StructArray};
 use arrow::datatypes::Float32Type;
-use datafusion::prelude::{SessionContext, col, lit};
-use fruitbatch_scan::{ImageRow, ImageTable, ScanOptions};
-use fruitbatch_storage::Location;
-use futures::TryStreamExt;
 
 use crate::commit_log::FailureRecord;
 use crate::config::RunPlan;
@@ -23,7 +18,7 @@ const CHUNK_TARGET: Duration = Duration::from_secs(30);
 /// The most photos in a chunk: their listing travels in one plan message, which must stay far below gRPC's limits.
 const MAX_CHUNK_PHOTOS: usize = 4_000;
 /// How many batches a task takes: tasks this small keep all slots busy until the end of a chunk.
-const BATCHES_PER_TASK: usize = 4;
+pub(crate) const BATCHES_PER_TASK: usize = 4;
 
 /// Decides how many photos the next chunk holds.
 #[derive(Debug)]
@@ -64,65 +59,63 @@ pub(crate) struct ChunkOutcome {
     /// Sorted by path.
     pub(crate) rows: Vec<FeatureRow>,
     /// Sorted by path.
-    pub(crate) failures: Vec<FailureRecord>,
+    pub(crate) failures: Vec<PhotoFailure>,
 }
 
-/// Runs one chunk as a job of the engine.
-///
-/// # Errors
-/// What the engine reports, and [`RunError::RowsLost`] unless every photo of the chunk came back exactly once.
-pub(crate) async fn extract_chunk(
-    session: &SessionContext,
-    plan: &RunPlan,
-    root: &Location,
-    photos: Vec<Photo>,
-) -> Result<ChunkOutcome, RunError> {
-    let table = ImageTable::new(
-        root.clone(),
-        plan.storage_options.clone(),
-        photos.iter().map(image_row).collect(),
-        ScanOptions {
-            rows_per_partition: plan.config.batch_size as usize * BATCHES_PER_TASK,
-            batch_rows: plan.config.batch_size as usize,
-            ..ScanOptions::default()
-        },
-    );
-    let embed_or_failure = session.state().scalar_functions()["embed_or_failure"].clone();
-    let embedded =
-        embed_or_failure.call(vec![col("content"), lit(plan.embedding.to_string())]).alias("embedded");
-    let frame = session
-        .read_table(Arc::new(table))
-        .and_then(|frame| frame.select(vec![col("path"), col("read_reason"), col("read_detail"), embedded]));
-    let batches: Vec<RecordBatch> = match frame {
-        Ok(frame) => {
-            let stream = frame.execute_stream().await.map_err(fruitbatch_cluster::ClusterError::from)?;
-            stream.try_collect().await.map_err(fruitbatch_cluster::ClusterError::from)?
+/// A photo that gave no features, as the engine tells it. Whether that is so is for [`settle`](crate::settle) to say.
+#[derive(Debug, Clone)]
+pub(crate) struct PhotoFailure {
+    pub(crate) photo: Photo,
+    pub(crate) stage: Stage,
+    /// A word of the closed set.
+    pub(crate) reason: String,
+    /// In words.
+    pub(crate) detail: String,
+}
+
+/// Where a photo fell out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stage {
+    /// Its bytes could not be had.
+    Read,
+    /// Its bytes are no photo that the model takes.
+    Decode,
+}
+
+impl Stage {
+    /// As in `failures.csv`.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Read => "read",
+            Self::Decode => "decode",
         }
-        Err(error) => return Err(fruitbatch_cluster::ClusterError::from(error).into()),
-    };
-    collect_outcome(&batches, photos)
+    }
 }
 
-fn image_row(photo: &Photo) -> ImageRow {
-    ImageRow {
-        path: photo.path.clone(),
-        modification_time: photo.modification_time,
-        length: photo.length,
-        etag: photo.etag.clone(),
-        label: photo.label.clone(),
-        split: photo.split.clone(),
+impl PhotoFailure {
+    pub(crate) fn into_record(self) -> FailureRecord {
+        FailureRecord {
+            path: self.photo.path,
+            etag: self.photo.etag,
+            stage: self.stage.name().to_owned(),
+            reason: self.reason,
+            detail: self.detail,
+        }
     }
 }
 
 /// Sorts the engine's rows into features and failures, and checks that each photo came back exactly once.
-fn collect_outcome(batches: &[RecordBatch], photos: Vec<Photo>) -> Result<ChunkOutcome, RunError> {
+///
+/// # Errors
+/// [`RunError::RowsLost`] unless each did.
+pub(crate) fn collect_outcome(batches: &[RecordBatch], photos: Vec<Photo>) -> Result<ChunkOutcome, RunError> {
     let asked = photos.len();
     let returned = batches.iter().map(RecordBatch::num_rows).sum();
     let lost = |detail: String| RunError::RowsLost { asked, returned, detail };
     let mut missing: BTreeMap<String, Photo> =
         photos.into_iter().map(|photo| (photo.path.clone(), photo)).collect();
     let mut rows = Vec::with_capacity(asked);
-    let mut failures = Vec::new();
+    let mut failures: Vec<PhotoFailure> = Vec::new();
     for batch in batches {
         let columns =
             ChunkColumns::of(batch).ok_or_else(|| lost("its columns are not those asked for".to_owned()))?;
@@ -139,10 +132,9 @@ fn collect_outcome(batches: &[RecordBatch], photos: Vec<Photo>) -> Result<ChunkO
                     size: i64::try_from(photo.length).unwrap_or(i64::MAX),
                     features,
                 }),
-                RowOutcome::Failure { stage, reason, detail } => failures.push(FailureRecord {
-                    path: photo.path,
-                    etag: photo.etag,
-                    stage: stage.to_owned(),
+                RowOutcome::Failure { stage, reason, detail } => failures.push(PhotoFailure {
+                    photo,
+                    stage,
                     reason: reason.to_owned(),
                     detail: detail.to_owned(),
                 }),
@@ -156,13 +148,13 @@ fn collect_outcome(batches: &[RecordBatch], photos: Vec<Photo>) -> Result<ChunkO
         return Err(lost(format!("`{path}` is missing")));
     }
     rows.sort_unstable_by(|a, b| a.path.cmp(&b.path));
-    failures.sort_unstable_by(|a, b| a.path.cmp(&b.path));
+    failures.sort_unstable_by(|a, b| a.photo.path.cmp(&b.photo.path));
     Ok(ChunkOutcome { rows, failures })
 }
 
 enum RowOutcome<'a> {
     Features(Vec<f32>),
-    Failure { stage: &'static str, reason: &'a str, detail: &'a str },
+    Failure { stage: Stage, reason: &'a str, detail: &'a str },
     Nothing,
 }
 
@@ -193,7 +185,7 @@ impl<'a> ChunkColumns<'a> {
             |column: &'a StringArray| if column.is_valid(row) { Some(column.value(row)) } else { None };
         if let Some(reason) = text(self.read_reason) {
             return RowOutcome::Failure {
-                stage: "read",
+                stage: Stage::Read,
                 reason,
                 detail: text(self.read_detail).unwrap_or_default(),
             };
@@ -201,7 +193,7 @@ impl<'a> ChunkColumns<'a> {
         if self.embedded.is_valid(row) {
             if let Some(reason) = text(self.reason) {
                 return RowOutcome::Failure {
-                    stage: "decode",
+                    stage: Stage::Decode,
                     reason,
                     detail: text(self.detail).unwrap_or_default(),
                 };
@@ -220,6 +212,8 @@ impl<'a> ChunkColumns<'a> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use arrow::array::{ArrayRef, FixedSizeListArray, Float32Array};
     use arrow::datatypes::{DataType, Field, Fields, Schema};
 
@@ -282,8 +276,9 @@ mod tests {
         let rows: Vec<(&str, f32)> =
             outcome.rows.iter().map(|row| (row.path.as_str(), row.features[0])).collect();
         assert_eq!(rows, [("a", 1.0), ("b", 2.0)]);
-        assert_eq!((outcome.failures[0].path.as_str(), outcome.failures[0].reason.as_str()), ("c", "empty"));
-        assert_eq!(outcome.failures[0].etag, "etag of c");
+        let failure = outcome.failures[0].clone().into_record();
+        assert_eq!((failure.path.as_str(), failure.reason.as_str()), ("c", "empty"));
+        assert_eq!((failure.stage.as_str(), failure.etag.as_str()), ("decode", "etag of c"));
     }
 
     #[test]

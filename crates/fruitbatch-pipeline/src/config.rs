@@ -7,10 +7,11 @@ use std::num::NonZeroUsize;
 
 use chrono::{DateTime, Utc};
 use fruitbatch_learn::LearnSpec;
-use fruitbatch_storage::{ListOptions, Location, PathGlob, StorageOptions};
+use fruitbatch_storage::{ListOptions, Location, PathGlob, Storage, StorageOptions};
 use fruitbatch_vision::{Catalogue, EmbedOptions, EmbedSpec};
 use serde::{Deserialize, Serialize};
 
+use crate::commit_log::CommitLog;
 use crate::error::{ConfigError, RunError};
 use crate::labels::LabelSource;
 
@@ -81,6 +82,9 @@ pub struct RunConfig {
     pub chunk_size: Option<NonZeroUsize>,
     /// `quarantine`: photos that can't be used are booked in failures.csv; `fail`: the first one stops the run.
     pub on_error: OnError,
+    /// A count such as `100`, or a share of the listed photos such as `5%`: once more photos than this are booked as failed,
+    /// the run stops. No limit unless said.
+    pub max_failures: Option<String>,
     /// Deletes what an earlier run wrote to OUT and starts over.
     pub overwrite: bool,
 
@@ -128,6 +132,7 @@ impl Default for RunConfig {
             slots: None,
             chunk_size: None,
             on_error: OnError::Quarantine,
+            max_failures: None,
             overwrite: false,
             profile: None,
             region: None,
@@ -158,6 +163,43 @@ pub enum OnError {
     Fail,
 }
 
+/// The most photos that may fail.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum MaxFailures {
+    /// So many.
+    Count(u64),
+    /// This part of the listed photos, 0 to 1.
+    Share(f64),
+}
+
+impl MaxFailures {
+    /// Whether `failures` of `listed` photos are too many.
+    pub fn is_exceeded_by(self, failures: usize, listed: usize) -> bool {
+        match self {
+            Self::Count(most) => failures as u64 > most,
+            Self::Share(share) => failures as f64 > share * listed as f64,
+        }
+    }
+}
+
+impl std::str::FromStr for MaxFailures {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let share = text.strip_suffix('%').map(|percent| {
+            percent.trim().parse::<f64>().ok().filter(|percent| (0.0..=100.0).contains(percent))
+        });
+        match share {
+            Some(Some(percent)) => Ok(Self::Share(percent / 100.0)),
+            Some(None) => Err(format!("`{text}` is no share: 0% to 100%")),
+            None => text
+                .parse()
+                .map(Self::Count)
+                .map_err(|_| format!("`{text}` is neither a count such as 100 nor a share such as 5%")),
+        }
+    }
+}
+
 /// A run that has been checked: what [`crate::run()`] carries out.
 #[derive(Debug, Clone)]
 pub struct RunPlan {
@@ -181,6 +223,10 @@ pub struct RunPlan {
     pub n_clusters_from_labels: bool,
     /// Tasks at a time.
     pub slots: NonZeroUsize,
+    /// The most photos that may fail, if there is a limit.
+    pub max_failures: Option<MaxFailures>,
+    /// Whether photos that are booked as failed are taken again.
+    pub retry_failed: bool,
 }
 
 impl RunConfig {
@@ -205,15 +251,6 @@ impl RunConfig {
             )
             .into());
         }
-        let request_payer = match self.request_payer.as_deref() {
-            None => false,
-            Some("requester") => true,
-            Some(other) => {
-                return Err(
-                    ConfigError::invalid("request-payer", format!("`{other}` is not: requester")).into()
-                );
-            }
-        };
         let glob = self
             .glob
             .as_deref()
@@ -238,22 +275,36 @@ impl RunConfig {
                 modified_after: self.modified_after,
                 exclude: Some(output.clone()),
             },
-            storage_options: StorageOptions {
-                endpoint_url: self.endpoint_url.clone(),
-                region: self.region.clone(),
-                profile: self.profile.clone(),
-                no_sign_request: self.no_sign_request,
-                request_payer,
-                ..StorageOptions::default()
-            },
+            storage_options: self.storage_options()?,
             label_source: self.label.parse()?,
             learning: self.learning()?,
             n_clusters_from_labels: self.n_clusters.is_none(),
             slots: self.slots.unwrap_or_else(available_cores),
+            max_failures: self.max_failures.as_deref().map(|text| parse("max-failures", text)).transpose()?,
+            retry_failed: false,
             config: self.clone(),
             input,
             output,
             embedding,
+        })
+    }
+
+    /// How storage is reached.
+    fn storage_options(&self) -> Result<StorageOptions, ConfigError> {
+        let request_payer = match self.request_payer.as_deref() {
+            None => false,
+            Some("requester") => true,
+            Some(other) => {
+                return Err(ConfigError::invalid("request-payer", format!("`{other}` is not: requester")));
+            }
+        };
+        Ok(StorageOptions {
+            endpoint_url: self.endpoint_url.clone(),
+            region: self.region.clone(),
+            profile: self.profile.clone(),
+            no_sign_request: self.no_sign_request,
+            request_payer,
+            ..StorageOptions::default()
         })
     }
 
@@ -289,6 +340,69 @@ impl RunConfig {
     }
 }
 
+impl RunPlan {
+    /// The plan that goes on with the last run on OUT and takes its failed photos again. `access` says how OUT is
+    /// reached, and stands above what that run was told about it.
+    ///
+    /// # Errors
+    /// [`RunError::NoRun`] if there was none; otherwise as [`RunConfig::plan`].
+    pub async fn retry_of(output: &str, access: &RunConfig, catalogue: &Catalogue) -> Result<Self, RunError> {
+        let place = location("output", Some(output))?;
+        let store = Storage::new(access.storage_options()?).output(&place).await?;
+        let log = CommitLog::open(store).await?;
+        let Some(claim) = &log.state().claim else {
+            return Err(RunError::NoRun { output: place.to_string() });
+        };
+        let mut config = (*claim.claim.config).clone();
+        if config.files_from.as_deref() == Some(STANDARD_INPUT) {
+            return Err(ConfigError::invalid(
+                "files-from",
+                "the run took its photos from standard input, which can't be read again: run it again with the list in a file",
+            )
+            .into());
+        }
+        // The name that it has from here.
+        config.output = Some(output.to_owned());
+        config.profile = access.profile.clone().or(config.profile);
+        config.region = access.region.clone().or(config.region);
+        config.endpoint_url = access.endpoint_url.clone().or(config.endpoint_url);
+        config.no_sign_request |= access.no_sign_request;
+        config.request_payer = access.request_payer.clone().or(config.request_payer);
+        Ok(Self { retry_failed: true, ..config.plan(catalogue)? })
+    }
+
+    /// The configuration with which another process, wherever it is started, goes on with this run.
+    pub(crate) fn config_to_go_on(&self) -> RunConfig {
+        let config = &self.config;
+        let is_label_table = matches!(self.label_source, LabelSource::Table(_));
+        RunConfig {
+            input: config.input.as_deref().map(absolute),
+            output: config.output.as_deref().map(absolute),
+            label: if is_label_table { absolute(&config.label) } else { config.label.clone() },
+            files_from: config.files_from.as_deref().map(|file| match file {
+                STANDARD_INPUT => STANDARD_INPUT.to_owned(),
+                file => absolute(file),
+            }),
+            overwrite: false,
+            ..config.clone()
+        }
+    }
+}
+
+/// The value of `files-from` that means standard input.
+pub(crate) const STANDARD_INPUT: &str = "-";
+
+/// A local path made absolute; anything else as it is.
+fn absolute(place: &str) -> String {
+    if place.contains("://") {
+        return place.to_owned();
+    }
+    std::path::absolute(place)
+        .ok()
+        .and_then(|path| path.to_str().map(str::to_owned))
+        .unwrap_or_else(|| place.to_owned())
+}
+
 /// The cores this process may really use (affinity and cgroup limits counted in).
 pub fn available_cores() -> NonZeroUsize {
     std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN)
@@ -303,4 +417,22 @@ fn parse<T: std::str::FromStr<Err: std::fmt::Display>>(
     text: &str,
 ) -> Result<T, ConfigError> {
     text.parse().map_err(|error| ConfigError::invalid(key, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_most_failures_are_a_count_or_a_share() {
+        assert_eq!("100".parse(), Ok(MaxFailures::Count(100)));
+        assert_eq!("2.5%".parse(), Ok(MaxFailures::Share(0.025)));
+        for wrong in ["", "-1", "101%", "x%", "NaN%", "1.5"] {
+            assert!(wrong.parse::<MaxFailures>().is_err(), "{wrong}");
+        }
+        assert!(!MaxFailures::Count(0).is_exceeded_by(0, 10));
+        assert!(MaxFailures::Count(0).is_exceeded_by(1, 10));
+        assert!(!MaxFailures::Share(0.1).is_exceeded_by(1, 10));
+        assert!(MaxFailures::Share(0.1).is_exceeded_by(2, 10));
+    }
 }

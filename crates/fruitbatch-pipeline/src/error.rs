@@ -35,6 +35,12 @@ pub enum RunError {
         /// What may be the reason.
         hint: String,
     },
+    /// No run was ever started on OUT.
+    #[error("no run was started on `{output}`: nothing can be gone on with there")]
+    NoRun {
+        /// The OUT in question.
+        output: String,
+    },
     /// OUT holds features of another kind.
     #[error(
         "`{output}` holds a run with other features, and features of two kinds can't be mixed:\n{difference}\nuse \
@@ -57,12 +63,29 @@ pub enum RunError {
         /// The file in the way.
         file: String,
     },
-    /// Another driver has taken OUT over.
+    /// Another driver is at work on OUT.
     #[error(
-        "another run has taken this output over (it wrote `{file}`): this one stops, nothing that was committed is lost"
+        "a run on {host} has been writing to `{output}` since {at} and is still at it: wait for it or stop it, or use another \
+         --output"
     )]
+    Occupied {
+        /// The OUT in question.
+        output: String,
+        /// The host of the other driver.
+        host: String,
+        /// Since when.
+        at: String,
+    },
+    /// Another driver has taken OUT over.
+    #[error("this output was taken over {by}: this one stops, nothing that was committed is lost")]
     Superseded {
-        /// The log entry that the other driver wrote.
+        /// By whom, in words.
+        by: String,
+    },
+    /// An output changes while it is written, although nobody else holds OUT.
+    #[error("`{file}` keeps being overwritten by something else: stop that, then run the same command again")]
+    OutputContested {
+        /// The output in question.
         file: String,
     },
     /// The commit log can't be read.
@@ -105,6 +128,54 @@ pub enum RunError {
         /// In words.
         detail: String,
     },
+    /// Not one of several photos can be read where the work is done, although the driver sees them.
+    #[error(
+        "the executor can't read photos of `{input}` that this machine lists, the first of them `{path}`: {detail}; it needs \
+         the same folder, or credentials that may read"
+    )]
+    ExecutorCannotRead {
+        /// What was listed.
+        input: String,
+        /// One of the photos.
+        path: String,
+        /// Why it couldn't be read.
+        detail: String,
+    },
+    /// Photos may not be read, and others of their chunk neither: not the photos are at fault.
+    #[error(
+        "{photos} photos may not be read, the first of them `{path}`: {detail}; as no other photo beside them could be read \
+         either, this is not booked as their failure: mend the credentials or permissions, then run the same command again"
+    )]
+    AccessLost {
+        /// One of the photos.
+        path: String,
+        /// How many of the chunk.
+        photos: usize,
+        /// Why.
+        detail: String,
+    },
+    /// An executor doesn't find a photo that the driver sees.
+    #[error(
+        "the executor doesn't find `{path}`, which lies there unchanged as this machine sees it; make sure that both see \
+         the same folder, then run the same command again"
+    )]
+    PhotoNotSeen {
+        /// The photo.
+        path: String,
+    },
+    /// `--max-failures`: too many photos could not be used.
+    #[error(
+        "{failures} of {listed} photos could not be used so far, more than --max-failures {limit} allows; what was \
+         committed stays: raise the limit, or mend the photos and use `fruitbatch retry`"
+    )]
+    TooManyFailures {
+        /// Photos booked as failed.
+        failures: usize,
+        /// Photos listed.
+        listed: usize,
+        /// The limit as it was given.
+        limit: String,
+    },
     /// Stopped on request.
     #[error("interrupted: {committed} of {total} photos are committed, the same command goes on from there")]
     Interrupted {
@@ -120,7 +191,11 @@ impl RunError {
     pub fn is_usage(&self) -> bool {
         matches!(
             self,
-            Self::Config(_) | Self::EmbedSpec(_) | Self::OtherFeatures { .. } | Self::ForeignOutput { .. }
+            Self::Config(_)
+                | Self::EmbedSpec(_)
+                | Self::NoRun { .. }
+                | Self::OtherFeatures { .. }
+                | Self::ForeignOutput { .. }
         )
     }
 }

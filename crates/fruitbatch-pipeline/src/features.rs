@@ -12,7 +12,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 use sha2::{Digest, Sha256};
 
-use crate::commit_log::{OWN_FOLDER, PartRecord, PhotoVersion};
+use crate::commit_log::{CommitLog, LogEntry, PartRecord, PhotoVersion};
 use crate::error::RunError;
 
 /// The folder of the current rows' parts, below OUT.
@@ -33,15 +33,8 @@ pub struct FeatureRow {
     pub features: Vec<f32>,
 }
 
-/// The file of part `number` among the current rows.
-pub fn current_part_file(number: u64) -> String {
-    format!("{FEATURES_FOLDER}/part-{number:05}.parquet")
-}
-
-/// The file of part `number` for rows that are kept but not selected at present.
-pub fn kept_part_file(number: u64) -> String {
-    format!("{OWN_FOLDER}/parts/part-{number:05}.parquet")
-}
+/// The folder of the parts with rows that are kept but not selected at present, below OUT.
+pub(crate) const KEPT_FOLDER: &str = "_fruitbatch/parts";
 
 /// The schema of a part with features of `width` values.
 pub fn part_schema(width: usize) -> SchemaRef {
@@ -57,21 +50,61 @@ pub fn part_schema(width: usize) -> SchemaRef {
     ]))
 }
 
-/// Writes `rows` as the part `file` and says what was written. The part counts only once the log names it.
-///
-/// # Errors
-/// Storage errors.
-pub async fn write_part(
-    store: &OutputStore,
-    file: String,
-    rows: &[FeatureRow],
-    width: usize,
-) -> Result<PartRecord, RunError> {
-    let bytes = encode_part(rows, width);
-    let sha256 = hex::encode(Sha256::digest(&bytes));
-    store.put(&file, bytes).await?;
-    let photos = rows.iter().map(|row| PhotoVersion(row.path.clone(), row.etag.clone())).collect();
-    Ok(PartRecord { file, sha256, photos })
+/// Parts that have been written and don't count yet: they do once an entry of the log names them.
+#[derive(Debug, Default)]
+pub(crate) struct WrittenParts {
+    pub(crate) parts: Vec<PartRecord>,
+}
+
+impl WrittenParts {
+    /// Writes `rows` as a part of `folder`, under a name that nobody else ever writes. No rows make no part.
+    ///
+    /// # Errors
+    /// Storage errors; [`RunError::Superseded`] if this driver's claim is not the latest any more.
+    pub(crate) async fn write(
+        &mut self,
+        store: &OutputStore,
+        log: &CommitLog,
+        folder: &str,
+        rows: &[FeatureRow],
+        width: usize,
+    ) -> Result<(), RunError> {
+        if rows.is_empty() {
+            return Ok(());
+        }
+        // A driver that was superseded in its sleep finds out here rather than when it commits, and writes nothing.
+        log.check_held().await?;
+        let file = format!("{folder}/{}", log.next_part().file_name());
+        let bytes = encode_part(rows, width);
+        let sha256 = hex::encode(Sha256::digest(&bytes));
+        store.put(&file, bytes).await?;
+        let photos = rows.iter().map(|row| PhotoVersion(row.path.clone(), row.etag.clone())).collect();
+        self.parts.push(PartRecord { file, sha256, photos });
+        Ok(())
+    }
+
+    /// Commits the entry that names the parts.
+    ///
+    /// # Errors
+    /// As [`CommitLog::append`]. Superseded after all, a driver takes its parts away again: readers that take everything in
+    /// the folder of another driver's complete output must not find them there.
+    pub(crate) async fn commit(
+        self,
+        store: &OutputStore,
+        log: &mut CommitLog,
+        entry: impl FnOnce(Vec<PartRecord>) -> LogEntry,
+    ) -> Result<(), RunError> {
+        let files: Vec<String> = self.parts.iter().map(|part| part.file.clone()).collect();
+        let appended = log.append(entry(self.parts)).await;
+        if matches!(appended, Err(RunError::Superseded { .. })) {
+            for file in files {
+                if let Err(error) = store.delete(&file).await {
+                    tracing::warn!(%error, "a part that doesn't count stays until the next run");
+                }
+            }
+        }
+        appended
+    }
 }
 
 fn encode_part(rows: &[FeatureRow], width: usize) -> Bytes {

@@ -5,21 +5,22 @@ use std::collections::{BTreeMap, HashMap};
 
 use fruitbatch_storage::OutputStore;
 
-use crate::commit_log::{CommitLog, LogEntry, OWN_FOLDER, PartRecord};
+use crate::commit_log::{CommitLog, LogEntry, PartName, PartRecord};
 use crate::error::RunError;
-use crate::features::{
-    FEATURES_FOLDER, FeatureRow, current_part_file, kept_part_file, read_part, write_part,
-};
+use crate::features::{FEATURES_FOLDER, FeatureRow, KEPT_FOLDER, WrittenParts, read_part};
 use crate::selection::Photo;
 
 /// Deletes parts that no entry of the log names: a driver that died left them between writing and committing.
+///
+/// Only those written for a claim before the latest this driver knows, which is its own. A driver that slept through
+/// its successor's claim finds that one's parts here without knowing the entries that name them; and no entry to come can
+/// name a part of an earlier claim, since its driver can't commit any more.
 pub(crate) async fn remove_orphans(store: &OutputStore, log: &CommitLog) -> Result<(), RunError> {
-    for folder in [FEATURES_FOLDER.to_owned(), format!("{OWN_FOLDER}/parts")] {
-        for file in store.list(&folder).await?.into_iter().map(|file| file.path) {
-            let is_part = file
-                .strip_prefix(&folder)
-                .is_some_and(|name| name.starts_with("/part-") && name.ends_with(".parquet"));
-            if is_part && !log.state().parts.contains_key(&file) {
+    let own_claim = log.next_part().claim;
+    for folder in [FEATURES_FOLDER, KEPT_FOLDER] {
+        for file in store.list(folder).await?.into_iter().map(|file| file.path) {
+            let name = file.strip_prefix(folder).and_then(|name| PartName::parse(name.strip_prefix('/')?));
+            if name.is_some_and(|name| name.claim < own_claim) && !log.state().parts.contains_key(&file) {
                 store.delete(&file).await?;
             }
         }
@@ -77,15 +78,11 @@ pub(crate) async fn arrange(
     }
 
     if !removed.is_empty() {
-        let number = log.next_number();
-        let mut added = Vec::new();
-        if !moved_in.is_empty() {
-            added.push(write_part(store, current_part_file(number), &moved_in, width).await?);
-        }
-        if !moved_out.is_empty() {
-            added.push(write_part(store, kept_part_file(number), &moved_out, width).await?);
-        }
-        log.append(LogEntry::Rewrite { removed: removed.clone(), added }).await?;
+        let mut written = WrittenParts::default();
+        written.write(store, log, FEATURES_FOLDER, &moved_in, width).await?;
+        written.write(store, log, KEPT_FOLDER, &moved_out, width).await?;
+        let entry = |added| LogEntry::Rewrite { removed: removed.clone(), added };
+        written.commit(store, log, entry).await?;
         for file in removed {
             store.delete(&file).await?;
         }

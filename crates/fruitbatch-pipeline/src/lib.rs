@@ -19,21 +19,32 @@
 //! ```
 
 mod chunks;
+pub mod claim;
 pub mod commit_log;
 mod config;
+mod driver;
+mod engine;
 mod error;
 mod events;
+mod extract;
 pub mod features;
 mod labels;
 mod layout;
 mod lineage;
 pub mod outputs;
+mod publish;
+mod retries;
 mod run;
 pub mod selection;
+mod settle;
+#[cfg(test)]
+mod simulation;
+mod stage_clock;
 
-pub use config::{OnError, RunConfig, RunPlan, SplitFrom, available_cores};
+pub use config::{MaxFailures, OnError, RunConfig, RunPlan, SplitFrom, available_cores};
+pub use driver::{Changes, RunSummary};
 pub use error::{ConfigError, RunError};
 pub use events::{Event, Observer, Stage, Unobserved};
 pub use labels::{LabelSource, TRAINING_SPLIT, split_of};
 pub use lineage::{GIT_COMMIT, Host, Lineage, Versions, available_memory_bytes};
-pub use run::{RunSummary, run};
+pub use run::run;

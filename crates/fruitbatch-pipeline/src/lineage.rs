@@ -1,5 +1,6 @@
 //! `run.json`: what was run, on what, by which versions, where and when.
 
+use chrono::{SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::config::RunConfig;
@@ -64,6 +65,11 @@ impl Host {
             cores: crate::config::available_cores().get(),
         }
     }
+}
+
+/// The time, for people (UTC, RFC 3339).
+pub(crate) fn now() -> String {
+    Utc::now().to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// The memory that programs could still take, in bytes, as Linux tells it (`MemAvailable`).

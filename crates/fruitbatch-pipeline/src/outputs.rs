@@ -64,7 +64,7 @@ pub struct ResultsTable<'a> {
     /// The photos.
     pub rows: &'a [FeatureRow],
     /// Their splits, where the run has them.
-    pub splits: Option<&'a [Option<String>]>,
+    pub splits: Option<&'a [Option<&'static str>]>,
     /// Their labels' indices.
     pub label_indices: &'a [Option<u32>],
     /// Clusters, distances and projections.
@@ -89,7 +89,7 @@ impl ResultsTable<'_> {
                 record.push(row.label.clone().unwrap_or_default());
                 record.push(self.label_indices[number].map(|index| index.to_string()).unwrap_or_default());
                 if let Some(splits) = self.splits {
-                    record.push(splits[number].clone().unwrap_or_default());
+                    record.push(splits[number].unwrap_or_default().to_owned());
                 }
                 record.push(self.fitted.clusters[number].to_string());
                 record.push(self.fitted.distances[number].to_string());
@@ -122,7 +122,7 @@ impl ResultsTable<'_> {
             ),
         ];
         if let Some(splits) = self.splits {
-            let splits: StringArray = splits.iter().map(Option::as_deref).collect();
+            let splits: StringArray = splits.iter().copied().collect();
             columns.push((Field::new("split", DataType::Utf8, true), Arc::new(splits)));
         }
         columns.push((
@@ -216,6 +216,8 @@ pub struct Timings {
     pub decode_seconds: f64,
     /// Seconds spent inside the model.
     pub inference_seconds: f64,
+    /// Wall seconds that the run waited for the commit log: writing parts and entries, reading and laying out the parts.
+    pub commit_seconds: f64,
     /// Wall seconds of the parts of the fit stage.
     pub fit: FitTimings,
     /// The most memory the process ever held, in bytes, where the system tells.

@@ -1,12 +1,12 @@
 //! From INPUT's listing to the photos of this run.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::Read;
 
 use fruitbatch_storage::{Location, SkippedCounts, Storage};
 use sha2::{Digest, Sha256};
 
-use crate::config::{RunPlan, SplitFrom};
+use crate::config::{RunPlan, STANDARD_INPUT, SplitFrom};
 use crate::error::{ConfigError, RunError};
 use crate::labels::split_of;
 
@@ -24,7 +24,7 @@ pub struct Photo {
     /// Its label, if any.
     pub label: Option<String>,
     /// Its split (Training, Test or Validation), if any.
-    pub split: Option<String>,
+    pub split: Option<&'static str>,
 }
 
 /// The photos of a run, sorted by path.
@@ -54,7 +54,7 @@ impl Selection {
                 label: plan.label_source.label_of(&photo.path),
                 split: match plan.config.split_from {
                     SplitFrom::None => None,
-                    SplitFrom::Path => split_of(&photo.path).map(str::to_owned),
+                    SplitFrom::Path => split_of(&photo.path),
                 },
                 path: photo.path,
                 length: photo.length,
@@ -95,6 +95,18 @@ impl Selection {
         Ok(Self { root: listing.root, photos, skipped: listing.skipped })
     }
 
+    /// Takes photos over in the version in which they were read in the end, by path.
+    pub(crate) fn adopt(&mut self, mut newer: HashMap<String, Photo>) {
+        if newer.is_empty() {
+            return;
+        }
+        for photo in &mut self.photos {
+            if let Some(newer) = newer.remove(&photo.path) {
+                *photo = newer;
+            }
+        }
+    }
+
     /// The photos' size together, in bytes.
     pub fn bytes(&self) -> u64 {
         self.photos.iter().map(|photo| photo.length).sum()
@@ -114,7 +126,7 @@ impl Selection {
 }
 
 fn read_files_from(file: &str) -> Result<HashSet<String>, ConfigError> {
-    let text = if file == "-" {
+    let text = if file == STANDARD_INPUT {
         let mut text = String::new();
         std::io::stdin().read_to_string(&mut text).map(|_| text)
     } else {

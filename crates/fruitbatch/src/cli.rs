@@ -32,6 +32,7 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(Box<RunArgs>),
+    Retry(RetryArgs),
     Samples(SamplesArgs),
     #[command(subcommand)]
     Model(ModelCommand),
@@ -179,6 +180,11 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "WHAT", env = "FRUITBATCH_ON_ERROR", help_heading = "Running", value_parser = on_error)]
     #[serde(skip_serializing_if = "Option::is_none")]
     on_error: Option<OnError>,
+    /// Stop, resumable, once more photos than this have failed: a count, or a share of those listed such as 5%
+    /// [default: no limit]
+    #[arg(long, value_name = "N|P%", env = "FRUITBATCH_MAX_FAILURES", help_heading = "Running")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_failures: Option<String>,
     /// Delete what an earlier run wrote to OUT, and start over
     #[arg(long, env = "FRUITBATCH_OVERWRITE", help_heading = "Running", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -200,26 +206,56 @@ pub(crate) struct RunArgs {
     #[serde(skip)]
     pub(crate) progress: ProgressStyle,
 
+    #[command(flatten)]
+    #[serde(flatten)]
+    aws: AwsArgs,
+}
+
+/// How S3 is reached.
+#[derive(Debug, Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct AwsArgs {
     /// The AWS profile [default: the AWS chain's]
     #[arg(long, value_name = "NAME", env = "FRUITBATCH_PROFILE", help_heading = "AWS")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    profile: Option<String>,
+    pub(crate) profile: Option<String>,
     /// The AWS region [default: the AWS chain's]
     #[arg(long, value_name = "REGION", env = "FRUITBATCH_REGION", help_heading = "AWS")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    region: Option<String>,
+    pub(crate) region: Option<String>,
     /// The endpoint of an S3-compatible server [default: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL]
     #[arg(long, value_name = "URL", env = "FRUITBATCH_ENDPOINT_URL", help_heading = "AWS")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    endpoint_url: Option<String>,
+    pub(crate) endpoint_url: Option<String>,
     /// Do not sign requests: for public buckets
     #[arg(long, env = "FRUITBATCH_NO_SIGN_REQUEST", help_heading = "AWS", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    no_sign_request: Option<bool>,
+    pub(crate) no_sign_request: Option<bool>,
     /// requester: pay for the requests to a requester-pays bucket
     #[arg(long, value_name = "requester", env = "FRUITBATCH_REQUEST_PAYER", help_heading = "AWS")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    request_payer: Option<String>,
+    pub(crate) request_payer: Option<String>,
+}
+
+/// Take the photos in failures.csv again, and everything else that a run left undone
+///
+/// Goes on with the last run that was started on OUT, with that run's own settings, from wherever it is called.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  fruitbatch retry out                                after the bad photos were mended
+  fruitbatch retry s3://bucket/clusters/ --profile p  after they were restored from the archive
+
+Exit codes: as those of `fruitbatch run`.")]
+pub(crate) struct RetryArgs {
+    /// The output of the run: a folder or s3://bucket/prefix/
+    #[arg(value_name = "OUT")]
+    pub(crate) output: String,
+    /// How progress is told, on stderr: bar, json (an event a line) or none
+    #[arg(long, value_enum, default_value_t = ProgressStyle::Bar, env = "FRUITBATCH_PROGRESS")]
+    pub(crate) progress: ProgressStyle,
+    #[command(flatten)]
+    pub(crate) aws: AwsArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

@@ -119,7 +119,7 @@ fn read_file(
 
 /// Whether a key's value is text that may look like a number.
 fn takes_text(key: &str) -> bool {
-    matches!(key, "n-components" | "n-clusters" | "image-size")
+    matches!(key, "n-components" | "n-clusters" | "image-size" | "max-failures")
 }
 
 fn closest<'a>(word: &str, names: impl Iterator<Item = &'a String>) -> Option<&'a str> {

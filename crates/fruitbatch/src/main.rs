@@ -26,6 +26,7 @@ fn main() -> ExitCode {
             let matches = matches.subcommand_matches("run").expect("clap parsed the subcommand `run`");
             commands::run::run(args, matches)
         }
+        Command::Retry(args) => commands::run::retry(args),
         Command::Samples(args) => commands::samples::samples(args),
         Command::Model(command) => commands::model::model(command),
         Command::Doctor => commands::doctor::doctor(),

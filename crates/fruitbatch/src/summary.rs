@@ -9,7 +9,7 @@ use fruitbatch_pipeline::outputs::{
     FAILURES_CSV, METRICS, MODEL_FOLDER, Metrics, RESULTS_CSV, RESULTS_PARQUET,
 };
 use fruitbatch_pipeline::selection::Selection;
-use fruitbatch_pipeline::{RunPlan, RunSummary};
+use fruitbatch_pipeline::{Changes, RunPlan, RunSummary};
 use indicatif::{HumanBytes, HumanCount};
 
 /// The label-by-cluster table gets hard to read beyond this many labels; the rest is in results.csv.
@@ -42,6 +42,9 @@ fn print_counts(out: &mut impl Write, plan: &RunPlan, summary: &RunSummary) -> i
         count(metrics.rows),
         count(metrics.failures)
     )?;
+    if let Some(changes) = &summary.changes {
+        print_changes(out, changes)?;
+    }
     if metrics.failures > 0 {
         let reasons: Vec<String> = metrics
             .failures_by_reason
@@ -100,6 +103,25 @@ fn print_clusters(out: &mut impl Write, metrics: &Metrics) -> io::Result<()> {
         }
     }
     writeln!(out)
+}
+
+/// What is different from the run before.
+fn print_changes(out: &mut impl Write, changes: &Changes) -> io::Result<()> {
+    let parts = [
+        (changes.added, "new"),
+        (changes.changed, "changed"),
+        (changes.removed, "not there or not selected any more"),
+        (changes.retried, "tried again"),
+    ];
+    let parts: Vec<String> = parts
+        .into_iter()
+        .filter(|(photos, _)| *photos > 0)
+        .map(|(photos, what)| format!("{} {what}", count(photos as u64)))
+        .collect();
+    if parts.is_empty() {
+        return writeln!(out, "  the same photos as in the run before");
+    }
+    writeln!(out, "  since the run before: {}", parts.join(", "))
 }
 
 fn print_timings(out: &mut impl Write, summary: &RunSummary) -> io::Result<()> {

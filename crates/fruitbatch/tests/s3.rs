@@ -1,40 +1,11 @@
 //! INPUT and OUT on S3: a real server, real requests, odd keys.
 
 use fruitbatch_testkit::s3_server::S3Server;
-use support::Place;
+use support::{Place, upload, with_credentials};
 
 mod support;
 
 const BUCKET: &str = "fruits";
-
-/// The program, told of the server the way AWS's own tools are.
-fn with_credentials(mut command: assert_cmd::Command, server: &S3Server) -> assert_cmd::Command {
-    command
-        .env("AWS_ENDPOINT_URL_S3", server.endpoint_url())
-        .env("AWS_ACCESS_KEY_ID", server.access_key())
-        .env("AWS_SECRET_ACCESS_KEY", server.secret_key())
-        .env("AWS_REGION", "eu-west-3");
-    command
-}
-
-/// Uploads the drawn photos under `photos/`, each below the key that `rename` makes of its path.
-fn upload(place: &Place, server: &S3Server, rename: impl Fn(&str) -> String) -> usize {
-    let mut photos = 0;
-    for label in std::fs::read_dir(place.path("photos")).expect("is a folder") {
-        let label = label.expect("is readable");
-        for photo in std::fs::read_dir(label.path()).expect("is a folder") {
-            let photo = photo.expect("is readable");
-            let path = format!("{}/{}", label.file_name().display(), photo.file_name().display());
-            server.put_object(
-                BUCKET,
-                &format!("photos/{}", rename(&path)),
-                std::fs::read(photo.path()).expect("is readable"),
-            );
-            photos += 1;
-        }
-    }
-    photos
-}
 
 #[test]
 fn from_s3_to_s3_gives_the_bytes_of_a_local_run() {
@@ -43,7 +14,7 @@ fn from_s3_to_s3_gives_the_bytes_of_a_local_run() {
 
     let server = S3Server::start();
     server.create_bucket(BUCKET);
-    upload(&place, &server, str::to_owned);
+    upload(&place, &server, BUCKET, str::to_owned);
     let arguments = [
         "run",
         "s3://fruits/photos/",
@@ -92,7 +63,7 @@ fn odd_keys_are_photos_like_any_other() {
         "semi;colon,comma",
         "new\u{a0}space",
     ];
-    let photos = upload(&place, &server, |_| {
+    let photos = upload(&place, &server, BUCKET, |_| {
         let photo = number.replace(number.get() + 1);
         format!("label {}/{}.jpg", photo % 3, odd[photo])
     });
@@ -134,7 +105,7 @@ fn wrong_credentials_stop_the_run_in_plain_words() {
     let Some(place) = Place::with_photos("wrong_credentials_stop_the_run_in_plain_words", 2) else { return };
     let server = S3Server::start();
     server.create_bucket(BUCKET);
-    upload(&place, &server, str::to_owned);
+    upload(&place, &server, BUCKET, str::to_owned);
     let secret = "wrong-secret-that-must-not-show";
     let told = place
         .fruitbatch(&[

@@ -5,14 +5,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use clap::ArgMatches;
-use fruitbatch_pipeline::RunPlan;
 use fruitbatch_pipeline::selection::Selection;
+use fruitbatch_pipeline::{RunConfig, RunPlan};
 use fruitbatch_storage::Storage;
 use fruitbatch_vision::cache::cache_dir;
 use fruitbatch_vision::{CachedModelFiles, Catalogue, ModelSessions};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::RunArgs;
+use crate::cli::{ProgressStyle, RetryArgs, RunArgs};
 use crate::config_layers::LayeredConfig;
 use crate::exit::{CommandError, Done};
 use crate::{progress, summary};
@@ -25,24 +25,45 @@ pub(crate) fn run(args: &RunArgs, matches: &ArgMatches) -> Result<Done, CommandE
     }
     let catalogue = Catalogue::load()?;
     let plan = layered.config.plan(&catalogue)?;
+    if args.dry_run { block_on(dry_run(&plan)) } else { block_on(carry_out(&plan, catalogue, args.progress)) }
+}
+
+/// Goes on with the last run on OUT and takes its failed photos again.
+pub(crate) fn retry(args: &RetryArgs) -> Result<Done, CommandError> {
+    let catalogue = Catalogue::load()?;
+    block_on(async {
+        let access = RunConfig {
+            profile: args.aws.profile.clone(),
+            region: args.aws.region.clone(),
+            endpoint_url: args.aws.endpoint_url.clone(),
+            no_sign_request: args.aws.no_sign_request.unwrap_or_default(),
+            request_payer: args.aws.request_payer.clone(),
+            ..RunConfig::default()
+        };
+        let plan = RunPlan::retry_of(&args.output, &access, &catalogue).await?;
+        carry_out(&plan, catalogue, args.progress).await
+    })
+}
+
+fn block_on(command: impl Future<Output = Result<Done, CommandError>>) -> Result<Done, CommandError> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CommandError::Runtime)?;
-    let outcome = if args.dry_run {
-        runtime.block_on(dry_run(&plan))
-    } else {
-        runtime.block_on(carry_out(&plan, catalogue, args))
-    };
+    let outcome = runtime.block_on(command);
     // Whatever a cancelled job still computes isn't waited for: nothing of it would be committed.
     runtime.shutdown_background();
     outcome
 }
 
-async fn carry_out(plan: &RunPlan, catalogue: Catalogue, args: &RunArgs) -> Result<Done, CommandError> {
+async fn carry_out(
+    plan: &RunPlan,
+    catalogue: Catalogue,
+    progress: ProgressStyle,
+) -> Result<Done, CommandError> {
     let files = Arc::new(CachedModelFiles::new(cache_dir().map_err(CommandError::Cache)?));
     let sessions = Arc::new(ModelSessions::new(files, catalogue, inference_threads(plan.slots)));
     let cancel = CancellationToken::new();
     tokio::spawn(cancel_on_signal(cancel.clone()));
-    let observer = progress::observer(args.progress);
+    let observer = progress::observer(progress);
     let finished = fruitbatch_pipeline::run(plan, sessions, observer.as_ref(), &cancel).await?;
     drop(observer);
     summary::print(&mut std::io::stdout().lock(), plan, &finished).map_err(CommandError::Stdout)?;

@@ -1,0 +1,152 @@
+//! Photos to committed features: chunk after chunk, a few in flight, each committed as soon as it is settled.
+
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use fruitbatch_storage::OutputStore;
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use tokio_util::sync::CancellationToken;
+
+use crate::chunks::ChunkSizer;
+use crate::commit_log::{CommitLog, LogEntry};
+use crate::config::{OnError, RunPlan};
+use crate::driver::booked;
+use crate::engine::Engine;
+use crate::error::RunError;
+use crate::events::{Event, Observer};
+use crate::features::{FEATURES_FOLDER, WrittenParts};
+use crate::selection::{Photo, Selection};
+use crate::settle::{SettledChunk, Settler};
+
+/// Jobs in flight at a time: while one chunk's last tasks finish, the next one's are under way already.
+pub(crate) const CHUNKS_IN_FLIGHT: usize = 2;
+
+/// How many photos are committed and how many of them failed, for whoever tells of it.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    /// Committed before this run's first photo; set when that begins.
+    pub(crate) resumed: OnceLock<usize>,
+    /// Committed, those of earlier runs and failed ones included.
+    pub(crate) committed: AtomicUsize,
+    /// Booked as failed, by this run and earlier ones.
+    pub(crate) failed: AtomicUsize,
+}
+
+/// What extracting needs.
+pub(crate) struct Extraction<'a> {
+    pub(crate) plan: &'a RunPlan,
+    pub(crate) engine: &'a dyn Engine,
+    pub(crate) store: &'a OutputStore,
+    pub(crate) observer: &'a dyn Observer,
+    pub(crate) cancel: &'a CancellationToken,
+    pub(crate) counts: &'a Counts,
+}
+
+impl Extraction<'_> {
+    /// Computes and commits the photos of the selection with the indices `pending`. Photos that turn out to have been overwritten are adopted
+    /// into the selection in the version that was committed. Returns the time that committing took.
+    pub(crate) async fn run(
+        &self,
+        log: &mut CommitLog,
+        selection: &mut Selection,
+        pending: Vec<usize>,
+    ) -> Result<Duration, RunError> {
+        let started = Instant::now();
+        let listed = selection.photos.len();
+        let before = self.counts.committed.load(Ordering::Relaxed);
+        let mut committing = Duration::ZERO;
+        let mut sizer = ChunkSizer::new(self.plan);
+        let mut settler = Settler::default();
+        let mut adopted: HashMap<String, Photo> = HashMap::new();
+        let mut failed = booked_failures(log, selection);
+        let mut pending = pending.into_iter().peekable();
+        let mut again: VecDeque<Photo> = VecDeque::new();
+        let mut in_flight = FuturesUnordered::new();
+        loop {
+            while in_flight.len() < CHUNKS_IN_FLIGHT && (!again.is_empty() || pending.peek().is_some()) {
+                let size = sizer.next();
+                let mut chunk: Vec<Photo> = again.drain(..size.min(again.len())).collect();
+                let listed = pending.by_ref().take(size - chunk.len());
+                chunk.extend(listed.map(|index| selection.photos[index].clone()));
+                in_flight.push(async move {
+                    let began = Instant::now();
+                    (self.engine.extract(chunk).await, began.elapsed())
+                });
+            }
+            let (outcome, took) = tokio::select! {
+                biased;
+                () = self.cancel.cancelled() => {
+                    let committed = self.counts.committed.load(Ordering::Relaxed);
+                    return Err(RunError::Interrupted { committed, total: listed });
+                }
+                finished = in_flight.next() => match finished {
+                    Some((outcome, took)) => (outcome?, took),
+                    None => break,
+                },
+            };
+            let settled = settler.settle(self.engine, log.state(), outcome).await?;
+            for photo in &settled.again {
+                adopted.insert(photo.path.clone(), photo.clone());
+                again.push_back(photo.clone());
+            }
+            let photos = settled.rows.len() + settled.failures.len();
+            let chunk_failures: Vec<String> =
+                settled.failures.iter().map(|failure| failure.path.clone()).collect();
+            for row in &settled.rows {
+                failed.remove(&row.path);
+            }
+            let began = Instant::now();
+            self.commit(log, settled).await?;
+            committing += began.elapsed();
+
+            let chunk_failed = chunk_failures.len();
+            failed.extend(chunk_failures);
+            let committed = self.counts.committed.fetch_add(photos, Ordering::Relaxed) + photos;
+            self.counts.failed.store(failed.len(), Ordering::Relaxed);
+            sizer.measured(committed - before, started.elapsed());
+            self.observer.observe(Event::ChunkCommitted { photos, failed: chunk_failed, took });
+            if let Some(limit) = self.plan.max_failures
+                && limit.is_exceeded_by(failed.len(), listed)
+            {
+                return Err(RunError::TooManyFailures {
+                    failures: failed.len(),
+                    listed,
+                    limit: self.plan.config.max_failures.clone().unwrap_or_default(),
+                });
+            }
+        }
+        selection.adopt(adopted);
+        Ok(committing)
+    }
+
+    async fn commit(&self, log: &mut CommitLog, chunk: SettledChunk) -> Result<(), RunError> {
+        if self.plan.config.on_error == OnError::Fail
+            && let Some(failure) = chunk.failures.first()
+        {
+            return Err(RunError::PhotoFailed {
+                path: failure.path.clone(),
+                reason: failure.reason.clone(),
+                detail: failure.detail.clone(),
+            });
+        }
+        if chunk.rows.is_empty() && chunk.failures.is_empty() {
+            // All of it is to be done again.
+            return Ok(());
+        }
+        let mut written = WrittenParts::default();
+        let width = self.plan.embedding.width as usize;
+        written.write(self.store, log, FEATURES_FOLDER, &chunk.rows, width).await?;
+        let entry =
+            |parts: Vec<_>| LogEntry::Chunk { part: parts.into_iter().next(), failures: chunk.failures };
+        written.commit(self.store, log, entry).await
+    }
+}
+
+/// The paths of the selected photos that are booked as failed.
+fn booked_failures(log: &CommitLog, selection: &Selection) -> HashSet<String> {
+    let is_booked = |photo: &&Photo| booked(log.state(), photo).is_some();
+    selection.photos.iter().filter(is_booked).map(|photo| photo.path.clone()).collect()
+}
