@@ -205,7 +205,7 @@ async fn of_many_concurrent_changes_on_one_version_exactly_one_is_made(output: &
             tokio::spawn(async move {
                 together.wait().await;
                 // One of three removes it.
-                let outcome = if writer % 3 == 0 {
+                let outcome = if writer.is_multiple_of(3) {
                     output.delete_if_match(path, &before).await
                 } else {
                     let content = Bytes::from(format!("writer {writer}"));
@@ -221,7 +221,7 @@ async fn of_many_concurrent_changes_on_one_version_exactly_one_is_made(output: &
             .filter_map(|(writer, outcome)| (outcome == Conditional::Done).then_some(writer))
             .collect();
         assert_eq!(winners.len(), 1, "round {round}: {winners:?}");
-        let expected = (winners[0] % 3 != 0).then(|| Bytes::from(format!("writer {}", winners[0])));
+        let expected = (!winners[0].is_multiple_of(3)).then(|| Bytes::from(format!("writer {}", winners[0])));
         assert_eq!(output.get(path).await.unwrap(), expected, "round {round}");
     }
     output.delete(path).await.unwrap();
