@@ -52,6 +52,10 @@ pub struct RunConfig {
     pub pooling: String,
     /// Photos that go through the model at once.
     pub batch_size: u32,
+    /// The largest photo in pixels; larger ones are booked as too large, by their header.
+    pub max_pixels: Option<u64>,
+    /// The largest photo file in bytes; larger ones are booked as too large, and not read.
+    pub max_bytes: Option<u64>,
 
     /// `plain` or `spark-ml`: what the learning keys left unset stand for.
     pub preset: String,
@@ -118,6 +122,8 @@ impl Default for RunConfig {
             resize: "bicubic".to_owned(),
             pooling: "max".to_owned(),
             batch_size: 8,
+            max_pixels: None,
+            max_bytes: None,
             preset: "plain".to_owned(),
             n_components: None,
             n_clusters: None,
@@ -264,6 +270,8 @@ impl RunConfig {
                 resize: parse("resize", &self.resize)?,
                 pooling: parse("pooling", &self.pooling)?,
                 batch_size: self.batch_size,
+                max_pixels: self.max_pixels,
+                max_bytes: self.max_bytes,
                 ..EmbedOptions::new(&self.model)
             },
         )?;

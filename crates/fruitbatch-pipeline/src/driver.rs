@@ -133,12 +133,17 @@ impl Driver<'_> {
         let shown_alive = self.liveness.show(&self.store, log.next_part().claim);
         let outcome = self.work(clock, &mut log, selection).await;
         drop(shown_alive);
-        if !matches!(outcome, Err(RunError::Superseded { .. })) {
-            let released = log.append(LogEntry::Release { complete: outcome.is_ok() }).await;
-            if let Err(error) = released {
-                // The next driver finds out by itself that this one has ended.
+        if matches!(outcome, Err(RunError::Superseded { .. })) {
+            return outcome;
+        }
+        match log.append(LogEntry::Release { complete: outcome.is_ok() }).await {
+            // What went wrong went wrong because the ground was taken away: files that were there a moment ago.
+            Err(superseded @ RunError::Superseded { .. }) if outcome.is_err() => return Err(superseded),
+            // The next driver finds out by itself that this one has ended.
+            Err(error) => {
                 tracing::warn!(%error, "the commit log could not be told that this run has ended");
             }
+            Ok(()) => {}
         }
         outcome
     }

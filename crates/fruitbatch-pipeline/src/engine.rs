@@ -73,6 +73,11 @@ impl ClusterEngine<'_> {
         )
     }
 
+    fn scan_options(&self) -> ScanOptions {
+        let max_photo_bytes = self.plan.embedding.max_bytes.min(ScanOptions::LARGEST);
+        ScanOptions { max_photo_bytes, ..ScanOptions::default() }
+    }
+
     fn session(&self) -> Result<SessionContext, RunError> {
         let cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
         let running = cluster.as_ref().map(LocalCluster::session);
@@ -129,7 +134,7 @@ impl Engine for ClusterEngine<'_> {
         let options = ScanOptions {
             rows_per_partition: batch_size * BATCHES_PER_TASK,
             batch_rows: batch_size,
-            ..ScanOptions::default()
+            ..self.scan_options()
         };
         let embed_or_failure = self.session()?.state().scalar_functions()["embed_or_failure"].clone();
         let embedded = embed_or_failure
@@ -145,7 +150,7 @@ impl Engine for ClusterEngine<'_> {
         let options = ScanOptions {
             rows_per_partition: photos.len().max(1),
             read_concurrency: 1,
-            ..ScanOptions::default()
+            ..self.scan_options()
         };
         let columns = vec![col("path"), col("read_reason"), col("read_detail")];
         let batches = self.query(self.table(photos, options), columns).await?;

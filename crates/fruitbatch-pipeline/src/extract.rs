@@ -88,11 +88,20 @@ impl Extraction<'_> {
                 },
             };
             let settled = settler.settle(self.engine, log.state(), outcome).await?;
-            for photo in &settled.again {
-                adopted.insert(photo.path.clone(), photo.clone());
-                again.push_back(photo.clone());
+            let mut known = 0;
+            if !settled.again.is_empty() {
+                // The listing may be older than the log: another driver may have committed the newer version already.
+                let committed = log.state().committed();
+                for photo in &settled.again {
+                    adopted.insert(photo.path.clone(), photo.clone());
+                    if committed.contains(&(photo.path.as_str(), photo.etag.as_str())) {
+                        known += 1;
+                    } else {
+                        again.push_back(photo.clone());
+                    }
+                }
             }
-            let photos = settled.rows.len() + settled.failures.len();
+            let photos = settled.rows.len() + settled.failures.len() + known;
             let chunk_failures: Vec<String> =
                 settled.failures.iter().map(|failure| failure.path.clone()).collect();
             for row in &settled.rows {

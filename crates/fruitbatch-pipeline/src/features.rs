@@ -60,7 +60,8 @@ impl WrittenParts {
     /// Writes `rows` as a part of `folder`, under a name that nobody else ever writes. No rows make no part.
     ///
     /// # Errors
-    /// Storage errors; [`RunError::Superseded`] if this driver's claim is not the latest any more.
+    /// Storage errors; [`RunError::Superseded`] if this driver's claim is not the latest any more. Then all that was
+    /// written is taken away.
     pub(crate) async fn write(
         &mut self,
         store: &OutputStore,
@@ -73,13 +74,21 @@ impl WrittenParts {
             return Ok(());
         }
         // A driver that was superseded in its sleep finds out here rather than when it commits, and writes nothing.
-        log.check_held().await?;
+        if let Err(error) = log.check_held().await {
+            // If it only can't be told, they don't count either.
+            self.take_away(store).await;
+            return Err(error);
+        }
         let file = format!("{folder}/{}", log.next_part().file_name());
         let bytes = encode_part(rows, width);
         let sha256 = hex::encode(Sha256::digest(&bytes));
-        store.put(&file, bytes).await?;
         let photos = rows.iter().map(|row| PhotoVersion(row.path.clone(), row.etag.clone())).collect();
-        self.parts.push(PartRecord { file, sha256, photos });
+        self.parts.push(PartRecord { file: file.clone(), sha256, photos });
+        if let Err(error) = store.put(&file, bytes).await {
+            // It may be there all the same.
+            self.take_away(store).await;
+            return Err(error.into());
+        }
         Ok(())
     }
 
@@ -94,16 +103,19 @@ impl WrittenParts {
         log: &mut CommitLog,
         entry: impl FnOnce(Vec<PartRecord>) -> LogEntry,
     ) -> Result<(), RunError> {
-        let files: Vec<String> = self.parts.iter().map(|part| part.file.clone()).collect();
-        let appended = log.append(entry(self.parts)).await;
+        let appended = log.append(entry(self.parts.clone())).await;
         if matches!(appended, Err(RunError::Superseded { .. })) {
-            for file in files {
-                if let Err(error) = store.delete(&file).await {
-                    tracing::warn!(%error, "a part that doesn't count stays until the next run");
-                }
-            }
+            self.take_away(store).await;
         }
         appended
+    }
+
+    async fn take_away(&self, store: &OutputStore) {
+        for part in &self.parts {
+            if let Err(error) = store.delete(&part.file).await {
+                tracing::warn!(%error, "a part that doesn't count stays until the next run");
+            }
+        }
     }
 }
 

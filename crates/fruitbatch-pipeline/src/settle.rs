@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use fruitbatch_storage::ReadErrorKind;
 
 use crate::chunks::{ChunkOutcome, PhotoFailure, Stage};
-use crate::commit_log::{FailureRecord, LogState};
+use crate::commit_log::{FailureRecord, LogState, PhotoVersion};
 use crate::engine::{Engine, ReadOutcome};
 use crate::error::RunError;
 use crate::features::FeatureRow;
@@ -112,7 +112,9 @@ impl Settler {
         };
         if witnesses.is_empty() && denied.iter().all(booked_before) {
             // Tried again, they are alone in their chunk: any photo that could be read once will do.
-            witnesses = state.rows().take(MOST_WITNESSES).map(photo_of_version).collect();
+            for row in state.rows().take(MOST_WITNESSES) {
+                witnesses.extend(engine.look(&photo_of_version(row)).await?);
+            }
         }
         witnesses.truncate(MOST_WITNESSES);
         let lost = |detail: &str| RunError::AccessLost {
@@ -164,10 +166,11 @@ fn photo_of_row(row: &FeatureRow) -> Photo {
     }
 }
 
-fn photo_of_version(photo: &crate::commit_log::PhotoVersion) -> Photo {
+/// Its size isn't in the log: for looking at it.
+fn photo_of_version(photo: &PhotoVersion) -> Photo {
     Photo {
         path: photo.0.clone(),
-        length: 1,
+        length: 0,
         modification_time: 0,
         etag: photo.1.clone(),
         label: None,

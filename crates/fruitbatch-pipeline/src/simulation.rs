@@ -681,11 +681,8 @@ fn simulate(seed: u64) {
     }
     for mut sleeper in sleepers {
         let outcome = run_alone(&mut sleeper.driver);
-        assert!(
-            matches!(outcome, Err(RunError::Superseded { .. })),
-            "{} woke up and went on: {outcome:?}",
-            sleeper.run_id
-        );
+        // Superseded, that is; done, if it fell asleep when its outputs were complete; or with what it met before.
+        check_end(&outcome, true);
         check_outputs(&world, &expected);
     }
 }

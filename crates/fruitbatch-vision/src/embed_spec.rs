@@ -220,11 +220,11 @@ impl EmbedSpec {
     }
 
     /// The text without what doesn't change a photo's features: two specs that agree in it give the same
-    /// bits.
+    /// bits, to photos that both take.
     pub fn feature_identity(&self) -> String {
         self.pairs()
             .into_iter()
-            .filter(|(key, _)| *key != "batch_size")
+            .filter(|(key, _)| !matches!(*key, "batch_size" | "max_pixels" | "max_bytes"))
             .fold(FORMAT.to_owned(), |text, (key, value)| format!("{text} {key}={value}"))
     }
 
@@ -460,9 +460,14 @@ mod tests {
     }
 
     #[test]
-    fn identity_leaves_out_only_the_batch_size() {
+    fn identity_leaves_out_the_batch_size_and_the_limits() {
         let reference = vgg16(|_| {}).unwrap();
-        let other_batch = vgg16(|options| options.batch_size = 1).unwrap();
+        let other_batch = vgg16(|options| {
+            options.batch_size = 1;
+            options.max_pixels = Some(1000);
+            options.max_bytes = Some(1000);
+        })
+        .unwrap();
         let other_size = vgg16(|options| options.image_size = ImageSize::Square(100)).unwrap();
         assert_ne!(reference.to_string(), other_batch.to_string());
         assert_eq!(reference.feature_identity(), other_batch.feature_identity());

@@ -122,6 +122,14 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N", env = "FRUITBATCH_BATCH_SIZE", help_heading = "Features")]
     #[serde(skip_serializing_if = "Option::is_none")]
     batch_size: Option<u32>,
+    /// The largest photo in pixels: decoding takes 3 bytes a pixel in each slot [default: 178956970, native 4194304]
+    #[arg(long, value_name = "N", env = "FRUITBATCH_MAX_PIXELS", help_heading = "Features")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_pixels: Option<u64>,
+    /// The largest photo file in bytes [default: 268435456]
+    #[arg(long, value_name = "N", env = "FRUITBATCH_MAX_BYTES", help_heading = "Features")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_bytes: Option<u64>,
 
     /// What the flags below stand for when left out: plain (as scikit-learn) or spark-ml (as Spark ML) [default: plain]
     #[arg(long, value_name = "NAME", env = "FRUITBATCH_PRESET", help_heading = "Learning")]
