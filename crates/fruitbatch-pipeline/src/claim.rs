@@ -2,7 +2,7 @@
 //!
 //! A claim is an entry of the [commit log](crate::commit_log); that alone decides who may write. What is here decides only
 //! *when* a driver tries to take over from another one that has not let go of OUT: at once if it can see that the other
-//! process is gone, and otherwise once the other's heartbeat has stood still for [`TAKEOVER_AFTER`]. If that is wrong
+//! process is gone, and otherwise once the other's heartbeat has stood still for 45 seconds. If that is wrong
 //! because the other one was only slow, the other one stops at its next step, and nothing is lost or doubled.
 
 use std::any::Any;

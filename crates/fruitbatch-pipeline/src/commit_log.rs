@@ -14,8 +14,8 @@
 //! * it can't harm the later driver's parts: a part's name holds the number of the claim it was written for, no two
 //!   drivers ever write the same name, and a driver clears away only parts of claims before its own that no entry names.
 //!   No entry will ever name those again;
-//! * it can't harm the outputs, which alone have names that are written more than once: see
-//!   [`publish`](crate::publish).
+//! * it can't harm the outputs, which alone have names that are written more than once: they are written on the condition
+//!   that they still are what the driver saw before it made sure that its claim is the latest.
 //!
 //! Clocks and heartbeats ([`claim`](crate::claim)) only decide when a driver tries to take over, never whether it may.
 

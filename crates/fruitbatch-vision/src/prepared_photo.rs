@@ -113,6 +113,7 @@ mod tests {
         EmbedSpec::resolve(&Catalogue::compiled_in(), &EmbedOptions::new("vgg16")).unwrap()
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "it stands in for a decoder")]
     fn red_photo(_: &[u8], _: &DecodeLimits) -> Result<RgbImage, DecodeError> {
         Ok(RgbImage::new(300, 200, [255, 0, 0].repeat(300 * 200)).unwrap())
     }
