@@ -409,6 +409,7 @@ struct EntryVersion {
 #[cfg(test)]
 mod tests {
     use fruitbatch_storage::{Location, Storage, StorageOptions};
+    use rand::{Rng, SeedableRng};
 
     use super::*;
 
@@ -502,6 +503,39 @@ mod tests {
         }
         std::fs::remove_file(&second).expect("can be removed");
         assert!(matches!(CommitLog::open(store).await, Err(RunError::CorruptLog { .. })));
+    }
+
+    /// Whatever stands in an entry's file, reading it ends in an entry or in an error that names the file.
+    #[tokio::test]
+    async fn damaged_entries_never_do_harm() {
+        let folder = tempfile::tempdir().expect("a temp dir");
+        let store = store(&folder).await;
+        let mut log = CommitLog::open(store.clone()).await.expect("opens");
+        log.append(claim("a", false)).await.expect("commits");
+        log.append(chunk("features/part-00001-00002.parquet", "1.jpg")).await.expect("commits");
+        let mut random = rand_xoshiro::Xoshiro256PlusPlus::seed_from_u64(1);
+        for _ in 0..500 {
+            let file = folder.path().join(entry_file(random.gen_range(1..=2)));
+            let whole = std::fs::read(&file).expect("is there");
+            let mut damaged = whole.clone();
+            for _ in 0..random.gen_range(1..4) {
+                let place = random.gen_range(0..damaged.len());
+                match random.gen_range(0..3) {
+                    0 => damaged[place] ^= 1 << random.gen_range(0..8),
+                    1 => damaged.truncate(place.max(1)),
+                    _ => damaged.insert(place, damaged[place]),
+                }
+            }
+            std::fs::write(&file, damaged).expect("writes");
+            if let Err(error) = CommitLog::open(store.clone()).await {
+                assert!(
+                    matches!(&error, RunError::CorruptLog { file, .. } if file.contains("/log/")),
+                    "{error}"
+                );
+            }
+            std::fs::write(&file, whole).expect("writes");
+        }
+        assert_eq!(CommitLog::open(store).await.expect("opens").next_number(), 3);
     }
 
     #[tokio::test]

@@ -31,6 +31,8 @@ const INERTIA_FACTOR: f64 = 1.001;
 const AGREEMENT_ERROR: f64 = 0.02;
 /// Share of the wall time that isn't inference, at 224.
 const OVERHEAD: f64 = 0.10;
+/// Of the wall time, spent waiting for the commit log.
+const COMMIT_LOG: f64 = 0.01;
 /// Peak memory of the whole process at batch 8 and 224, in MB.
 const PEAK_MEMORY_MB: f64 = 1500.0;
 
@@ -100,6 +102,11 @@ fn verify(shared: &Path) -> Result<Vec<Promise>, VerifyError> {
     let timings = &default.metrics()?.timings;
     let overhead = 1.0 - timings.inference_seconds / default.wall.as_secs_f64();
     promises.push(at_most("224: share of the wall time that isn't inference", overhead, OVERHEAD));
+    promises.push(at_most(
+        "224: share of the wall time spent on the commit log",
+        timings.commit_seconds / default.wall.as_secs_f64(),
+        COMMIT_LOG,
+    ));
     promises.push(at_most(
         "224: peak memory in MB",
         timings.peak_memory_bytes.unwrap_or(u64::MAX) as f64 / 1e6,

@@ -55,6 +55,7 @@ pub(crate) struct Metrics {
 #[derive(Debug, Deserialize)]
 pub(crate) struct Timings {
     pub(crate) inference_seconds: f64,
+    pub(crate) commit_seconds: f64,
     pub(crate) peak_memory_bytes: Option<u64>,
 }
 

@@ -58,6 +58,8 @@ fn print_counts(out: &mut impl Write, plan: &RunPlan, summary: &RunSummary) -> i
         if summary.failures.len() > MOST_FAILURES {
             writeln!(out, "    ...")?;
         }
+        let output = plan.config.output.as_deref().unwrap_or_default();
+        writeln!(out, "  once they are mended: fruitbatch retry {output}")?;
     }
     if summary.kept_aside > 0 {
         writeln!(

@@ -1,5 +1,7 @@
 //! Running again: what came, changed or went, who else is at work, and what had failed.
 
+use std::process::Command;
+
 use support::{Place, rest_of_stderr, send, wait_for};
 
 mod support;
@@ -78,6 +80,50 @@ fn a_dead_driver_is_succeeded_at_once() {
     assert!(messages.contains("done by an earlier run"), "{messages}");
     let claims = place.log_entries("out").iter().filter(|entry| entry["kind"] == "claim").count();
     assert_eq!(claims, 2);
+}
+
+/// In a container of its own a driver's process can't be seen from outside, so that only its heartbeat tells of it; and it
+/// has none while it sleeps.
+#[test]
+fn a_driver_that_sleeps_is_succeeded_and_stops_when_it_wakes_up() {
+    const NAME: &str = "a_driver_that_sleeps_is_succeeded_and_stops_when_it_wakes_up";
+    let namespaces = ["--user", "--map-root-user", "--pid", "--fork", "--mount-proc"];
+    let possible = Command::new("unshare").args(namespaces).arg("true").output();
+    if !possible.is_ok_and(|output| output.status.success()) {
+        eprintln!("SKIPPED: {NAME}: `unshare` can't make process namespaces here");
+        return;
+    }
+    let Some(place) = Place::with_photos(NAME, 30) else { return };
+    place.run("undisturbed", &[]).assert().success();
+    let command = place.run("out", &["--progress", "json", "--chunk-size", "1", "--slots", "1"]);
+    let mut contained = assert_cmd::Command::new("unshare");
+    contained.args(namespaces).arg(command.get_program()).args(command.get_args());
+    for (name, value) in command.get_envs() {
+        match value {
+            Some(value) => contained.env(name, value),
+            None => contained.env_remove(name),
+        };
+    }
+    let mut first = place.spawn(&contained);
+    wait_for(&mut first, "chunk-committed");
+    let driver =
+        std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", first.id())).expect("it runs");
+    let signal = |signal: &str| {
+        assert!(
+            Command::new("kill").args([signal, driver.trim()]).status().expect("kill is there").success()
+        );
+    };
+    signal("-STOP");
+    let second = place.run("out", &[]).assert().success();
+    let messages = String::from_utf8_lossy(&second.get_output().stderr).into_owned();
+    assert!(messages.contains("whether it still runs"), "{messages}");
+    signal("-CONT");
+    let rest = rest_of_stderr(&mut first);
+    assert_eq!(first.wait().expect("ends").code(), Some(1), "{rest}");
+    assert!(rest.contains("was taken over by a run on"), "{rest}");
+    place.assert_nothing_lost("out", 120);
+    place.assert_success_holds("out");
+    assert_eq!(place.read("out/results.csv"), place.read("undisturbed/results.csv"));
 }
 
 #[test]
