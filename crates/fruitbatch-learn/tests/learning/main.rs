@@ -5,6 +5,7 @@
 
 mod chain;
 mod common;
+mod fuzz_corpus;
 mod linfa_algorithms;
 mod model_files;
 mod scikit_learn;
