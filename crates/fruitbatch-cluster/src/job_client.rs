@@ -309,7 +309,8 @@ impl Drop for Job {
         let request = CancelJobParams { job_id: self.job_id.clone() };
         self.runtime.spawn(async move {
             if let Err(status) = scheduler.cancel_job(request).await {
-                tracing::warn!(%status, "a job that isn't wanted any more could not be cancelled");
+                // Not a person's concern: most often the scheduler is already on its way out, and the job with it.
+                tracing::info!(%status, "a job that isn't wanted any more could not be cancelled");
             }
         });
     }

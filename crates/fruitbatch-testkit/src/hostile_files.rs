@@ -10,6 +10,9 @@
 mod crafted;
 mod mutations;
 
+use rand::{RngCore, SeedableRng};
+use rand_xoshiro::SplitMix64;
+
 pub use crafted::crafted_files;
 
 /// A file for a decoder to survive.
@@ -90,7 +93,7 @@ pub const GOOD_FILES: [(&str, &[u8]); 44] = {
 /// ```
 pub fn hostile_files(seed: u64) -> impl Iterator<Item = HostileFile> + Send {
     let systematic = GOOD_FILES.iter().flat_map(|&(name, bytes)| systematic_files(name, bytes));
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mutated = std::iter::repeat_with(move || mutations::mutated_file(&mut random));
     crafted_files()
         .into_iter()
@@ -128,16 +131,16 @@ fn extension(name: &str) -> &'static str {
     }
 }
 
-/// `SplitMix64` (Steele, Lea and Flood, 2014).
-struct Random(u64);
+/// What mutations are drawn from: the same on every machine.
+struct Random(SplitMix64);
 
 impl Random {
+    fn new(seed: u64) -> Self {
+        Self(SplitMix64::seed_from_u64(seed))
+    }
+
     fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
+        self.0.next_u64()
     }
 
     /// A number below `bound`; zero where `bound` is.

@@ -10,6 +10,8 @@ use fruitbatch_onnx::messages::{
     Attribute, AttributeType, DimensionValue, Graph, Model, Node, OperatorSetId, Tensor,
 };
 use fruitbatch_onnx::{tensors, write_model};
+use rand::{RngCore, SeedableRng};
+use rand_xoshiro::SplitMix64;
 
 /// The last spatial tensor in each of the classifiers: where an import has to cut.
 pub const FEATURE_MAP_TENSOR: &str = "block3/pool";
@@ -44,22 +46,22 @@ pub struct TinyNet {
 impl TinyNet {
     /// A net with `width` output channels; the same for the same seed and width.
     pub fn new(seed: u64, width: usize) -> Self {
-        let mut random = SplitMix64(seed);
+        let mut random = SplitMix64::seed_from_u64(seed);
         let layers = [(3, 8), (8, 16), (16, width)]
             .map(|(input_channels, output_channels)| {
                 // He's initialisation by its standard deviation, sqrt(2 / fan in), keeps activations of one
                 // size through the depth.
                 let spread = (2.0 / (input_channels * 9) as f32).sqrt() * 3.0_f32.sqrt();
                 ConvolutionLayer {
-                    kernel: random.uniform(output_channels * input_channels * 9, spread),
-                    bias: random.uniform(output_channels, 0.1),
+                    kernel: uniform(&mut random, output_channels * input_channels * 9, spread),
+                    bias: uniform(&mut random, output_channels, 0.1),
                     input_channels,
                     output_channels,
                 }
             })
             .to_vec();
         let side = CLASSIFIER_IMAGE_SIZE / STRIDE;
-        let head_weights = random.uniform(width * side * side * CLASSES, 0.1);
+        let head_weights = uniform(&mut random, width * side * side * CLASSES, 0.1);
         Self { layers, head_weights }
     }
 
@@ -243,22 +245,9 @@ pub fn model_with_control_flow() -> Vec<u8> {
     builder.finish(tensors::float_value("input", dims()), tensors::float_value("output", dims()))
 }
 
-/// Sebastiano Vigna's `SplitMix64`: enough for weights, and the same on every machine.
-struct SplitMix64(u64);
-
-impl SplitMix64 {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    /// Numbers from `-spread` to `spread`.
-    fn uniform(&mut self, count: usize, spread: f32) -> Vec<f32> {
-        (0..count).map(|_| ((self.next() >> 40) as f32 / (1_u64 << 23) as f32 - 1.0) * spread).collect()
-    }
+/// Weights from `-spread` to `spread`, the same on every machine.
+fn uniform(random: &mut SplitMix64, count: usize, spread: f32) -> Vec<f32> {
+    (0..count).map(|_| ((random.next_u64() >> 40) as f32 / (1_u64 << 23) as f32 - 1.0) * spread).collect()
 }
 
 #[cfg(test)]

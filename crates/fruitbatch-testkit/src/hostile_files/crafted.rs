@@ -39,7 +39,7 @@ fn deflate_zeros(length: usize) -> Vec<u8> {
 
 fn other_files() -> Vec<HostileFile> {
     let noise: Vec<u8> = {
-        let mut random = Random(1);
+        let mut random = Random::new(1);
         (0..5000).map(|_| random.next() as u8).collect()
     };
     vec![
