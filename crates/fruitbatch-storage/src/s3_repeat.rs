@@ -39,8 +39,7 @@ impl S3Connection {
             .with_min_delay(patience.first_backoff / 2)
             .with_max_delay(patience.max_backoff / 2)
             .with_max_times(patience.max_attempts.saturating_sub(1) as usize)
-            .with_jitter()
-            .with_jitter_seed(rand::random());
+            .with_jitter();
         request
             .retry(waits)
             .when(is_worth_repeating)
