@@ -122,7 +122,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N", env = "FRUITBATCH_BATCH_SIZE", help_heading = "Features")]
     #[serde(skip_serializing_if = "Option::is_none")]
     batch_size: Option<u32>,
-    /// The largest photo in pixels: decoding takes 3 bytes a pixel in each slot [default: 178956970, native 4194304]
+    /// The largest photo in pixels: decoding takes some 6 bytes a pixel in each slot [default: 178956970, native 4194304]
     #[arg(long, value_name = "N", env = "FRUITBATCH_MAX_PIXELS", help_heading = "Features")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_pixels: Option<u64>,
