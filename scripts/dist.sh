@@ -69,7 +69,7 @@ tar --extract --file "dist/$name.tar.gz" --directory "$work/elsewhere"
 unpacked=$work/elsewhere/$name
 # doctor ends in an error because no model was fetched there; what counts is that it runs and finds its own library.
 env -i HOME="$work/elsewhere/home" PATH=/usr/bin:/bin "$unpacked/bin/fruitbatch" doctor >"$work/doctor" || true
-if ! grep -qF "$unpacked/lib/$(basename "$onnxruntime_library")" "$work/doctor"; then
+if ! grep -qF "$unpacked/bin/../lib/$(basename "$onnxruntime_library")" "$work/doctor"; then
     cat "$work/doctor" >&2
     fail "the unpacked program does not find its ONNX Runtime"
 fi

@@ -9,10 +9,41 @@ use datafusion::error::DataFusionError;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ClusterError {
     /// The cluster of this process didn't come up.
-    #[error("the local cluster did not start: {problem}")]
+    #[error("could not start: {problem}")]
     Start {
         /// What failed.
         problem: String,
+    },
+    /// A port can't be listened on.
+    #[error("can't listen on {address}: {problem}; choose another address or port with `--bind`")]
+    Bind {
+        /// `ADDRESS:PORT`.
+        address: String,
+        /// What the system says.
+        problem: String,
+    },
+    /// The scheduler won't have this program.
+    #[error("{message}")]
+    Refused {
+        /// Why.
+        message: String,
+    },
+    /// There is a scheduler, but nobody to do the work.
+    #[error(
+        "the scheduler at `{address}` has had no executor for {seconds} s; start some with `fruitbatch executor --scheduler \
+         {address}`, and the same command goes on"
+    )]
+    NoExecutors {
+        /// `HOST:PORT`.
+        address: String,
+        /// For how long.
+        seconds: u64,
+    },
+    /// A job is under way, but nothing of it moves.
+    #[error("the job has not moved on for {seconds} s, although there are executors")]
+    Stalled {
+        /// For how long.
+        seconds: u64,
     },
     /// Nobody answers at the scheduler's address.
     #[error(
@@ -73,8 +104,12 @@ impl ClusterError {
             Self::SchedulerUnreachable { .. }
             | Self::SchedulerLost { .. }
             | Self::StorageFault { .. }
+            | Self::NoExecutors { .. }
+            | Self::Stalled { .. }
             | Self::ResultsLost { .. } => true,
             Self::Start { .. }
+            | Self::Bind { .. }
+            | Self::Refused { .. }
             | Self::SchedulerAddress { .. }
             | Self::Cancelled
             | Self::JobFailed { .. }
@@ -103,4 +138,13 @@ impl From<ClusterError> for DataFusionError {
 
 pub(crate) fn not_started(what: &str) -> impl Fn(BallistaError) -> ClusterError {
     move |error| ClusterError::Start { problem: format!("{what}: {error}") }
+}
+
+/// The innermost error: the outer ones only say `transport error`.
+pub(crate) fn root_of(error: &dyn std::error::Error) -> String {
+    let mut root = error;
+    while let Some(source) = root.source() {
+        root = source;
+    }
+    root.to_string()
 }

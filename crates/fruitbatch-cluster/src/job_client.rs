@@ -32,9 +32,11 @@ use datafusion_proto::logical_plan::{AsLogicalPlan, LogicalExtensionCodec};
 use datafusion_proto::protobuf::LogicalPlanNode;
 use futures::{Stream, StreamExt, TryStreamExt};
 use tokio::runtime::Handle;
+use tonic::Code;
 use tonic::transport::Channel;
 
-use crate::error::ClusterError;
+use crate::error::{ClusterError, root_of};
+use crate::fleet_protocol::{FleetClient, VERSION, WatchRequest};
 use crate::session::{MESSAGE_LIMIT, SchedulerAddress};
 use crate::task_failure;
 
@@ -90,12 +92,32 @@ impl JobClient {
         Arc::clone(&self.codec)
     }
 
-    /// Whether somebody answers at the address.
+    /// Whether a scheduler of this version answers at the address.
     pub(crate) async fn check_scheduler(&self) -> Result<(), ClusterError> {
-        self.scheduler().await.map(drop)
+        let mut fleet = FleetClient::new(self.channel().await?);
+        let request = WatchRequest { version: VERSION.to_owned(), session_id: None };
+        match fleet.watch(request).await {
+            Ok(_) => Ok(()),
+            Err(status) if status.code() == Code::FailedPrecondition => {
+                Err(ClusterError::Refused { message: status.message().to_owned() })
+            }
+            Err(status) if status.code() == Code::Unimplemented => Err(ClusterError::Refused {
+                message: format!("what listens at `{}` is no scheduler of fruitbatch", self.address),
+            }),
+            Err(status) => Err(ClusterError::SchedulerUnreachable {
+                address: self.address.to_string(),
+                problem: status.message().to_owned(),
+            }),
+        }
     }
 
     async fn scheduler(&self) -> Result<Scheduler, ClusterError> {
+        Ok(SchedulerGrpcClient::new(self.channel().await?)
+            .max_encoding_message_size(MESSAGE_LIMIT)
+            .max_decoding_message_size(MESSAGE_LIMIT))
+    }
+
+    async fn channel(&self) -> Result<Channel, ClusterError> {
         let unreachable = |problem: String| ClusterError::SchedulerUnreachable {
             address: self.address.to_string(),
             problem,
@@ -103,10 +125,7 @@ impl JobClient {
         let endpoint =
             create_grpc_client_endpoint(self.scheduler_url(), Some(&GrpcClientConfig::from(&*self.config)))
                 .map_err(|error| unreachable(root_of(&error)))?;
-        let channel = endpoint.connect().await.map_err(|error| unreachable(root_of(&error)))?;
-        Ok(SchedulerGrpcClient::new(channel)
-            .max_encoding_message_size(MESSAGE_LIMIT)
-            .max_decoding_message_size(MESSAGE_LIMIT))
+        endpoint.connect().await.map_err(|error| unreachable(root_of(&error)))
     }
 
     /// The query as it is sent.
@@ -333,13 +352,4 @@ fn refusal(failure: Option<Failure>) -> String {
 
 fn not_fetched(problem: impl fmt::Display) -> ClusterError {
     ClusterError::ResultsLost { problem: problem.to_string() }
-}
-
-/// The innermost error: the outer ones only say `transport error`.
-fn root_of(error: &dyn std::error::Error) -> String {
-    let mut root = error;
-    while let Some(source) = root.source() {
-        root = source;
-    }
-    root.to_string()
 }

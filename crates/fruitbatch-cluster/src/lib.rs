@@ -1,9 +1,9 @@
-//! Ballista as fruitbatch uses it: sessions, codecs, and a whole cluster inside one process.
+//! Ballista as fruitbatch uses it: sessions, codecs, schedulers and executors, and a whole cluster inside one process.
 //!
 //! # One way of running
 //! A query is always planned by a Ballista scheduler and run by Ballista executors, which get it as bytes over gRPC and
-//! hand its results out over Arrow Flight. [`LocalCluster`] is such a cluster inside this process, on loopback ports;
-//! [`connect`] reaches any other. Both give a [`SessionContext`](datafusion::prelude::SessionContext) with the same
+//! hand its results out over Arrow Flight. [`Scheduler`] and [`Executor`] are the two roles; [`LocalCluster`] is one of
+//! each inside this process, on loopback ports; [`connect`] reaches any other. Both give a [`SessionContext`](datafusion::prelude::SessionContext) with the same
 //! behaviour, so what works here works on a fleet.
 //!
 //! # Jobs
@@ -14,6 +14,15 @@
 //!   part of the result. Anything else fails the job at once.
 //! - What a stream reports is a [`ClusterError`] inside DataFusion's error; [`ClusterError::from`] takes it out, and
 //!   [`ClusterError::is_retryable`] says whether the same job may succeed later.
+//!
+//! # Who may go away when
+//! - An executor that is silent for [`SchedulerOptions::executor_timeout`] is lost, and all it did for jobs that aren't over
+//!   is done again by others. It notices that by the same clock, drops everything, and joins anew.
+//! - An executor that is asked to leave ([`Executor::drain`]) finishes its tasks and hands out their results first.
+//! - A driver that is silent for [`SchedulerOptions::driver_timeout`] has its jobs cancelled. [`FleetWatch`] is its sign of
+//!   life.
+//! - A scheduler that goes away takes its jobs along; executors wait for it to come back, and drivers submit anew.
+//! - A job during which eight executors were lost is cancelled: it may be what kills them.
 //!
 //! # Functions
 //! Functions travel by name: driver, scheduler and executors each hold their own copy of the same functions, and what
@@ -51,15 +60,31 @@
 
 mod codecs;
 mod error;
+mod executor;
+mod executor_service;
+mod fleet_book;
+mod fleet_protocol;
+mod fleet_watch;
+mod job_book;
 mod job_client;
+mod job_data;
 mod job_planner;
 mod local_cluster;
+mod membership;
+mod scheduler;
+mod scheduler_services;
+mod serve;
 mod session;
-mod task_engine;
 mod task_failure;
+mod task_runner;
+mod threads;
 
 pub use ballista_core::BALLISTA_VERSION;
 pub use codecs::{LogicalCodec, PhysicalCodec};
 pub use error::ClusterError;
+pub use executor::{EXECUTOR_PORT, Executor, ExecutorOptions, ExecutorState};
+pub use fleet_watch::{FleetExecutor, FleetState, FleetWatch};
 pub use local_cluster::{LocalCluster, LocalClusterOptions};
+pub use membership::Membership;
+pub use scheduler::{SCHEDULER_PORT, Scheduler, SchedulerOptions};
 pub use session::{MESSAGE_LIMIT, connect};

@@ -15,8 +15,11 @@ use crate::selection::Photo;
 /// A chunk holds about this much work, by the rate measured so far: little enough that a kill costs little, enough that
 /// planning and committing cost nothing beside it.
 const CHUNK_TARGET: Duration = Duration::from_secs(30);
-/// The most photos in a chunk: their listing travels in one plan message, which must stay far below gRPC's limits.
+/// The most photos in a chunk, unless more are needed to keep every slot busy.
 const MAX_CHUNK_PHOTOS: usize = 4_000;
+/// And then the most: their listing travels in one plan message, which must stay far below gRPC's limit. S3's keys have
+/// 1,024 bytes at most, so that this is some 40 MB of the 1 GiB.
+const MAX_LISTED_PHOTOS: usize = 32_000;
 /// How many batches a task takes: tasks this small keep all slots busy until the end of a chunk.
 pub(crate) const BATCHES_PER_TASK: usize = 4;
 
@@ -24,7 +27,7 @@ pub(crate) const BATCHES_PER_TASK: usize = 4;
 #[derive(Debug)]
 pub(crate) struct ChunkSizer {
     fixed: Option<usize>,
-    smallest: usize,
+    photos_per_task: usize,
     photos_per_second: Option<f64>,
 }
 
@@ -32,7 +35,7 @@ impl ChunkSizer {
     pub(crate) fn new(plan: &RunPlan) -> Self {
         Self {
             fixed: plan.config.chunk_size.map(usize::from),
-            smallest: plan.config.batch_size as usize * BATCHES_PER_TASK * plan.slots.get(),
+            photos_per_task: plan.config.batch_size as usize * BATCHES_PER_TASK,
             photos_per_second: None,
         }
     }
@@ -44,11 +47,12 @@ impl ChunkSizer {
         }
     }
 
-    /// How many photos the next chunk holds. Until something is measured, the least that keeps every slot busy.
-    pub(crate) fn next(&self) -> usize {
+    /// How many photos the next chunk holds. Until something is measured, the least that keeps `slots` slots busy.
+    pub(crate) fn next(&self, slots: usize) -> usize {
         self.fixed.unwrap_or_else(|| {
+            let smallest = self.photos_per_task.saturating_mul(slots).clamp(1, MAX_LISTED_PHOTOS);
             let by_rate = self.photos_per_second.map_or(0.0, |rate| rate * CHUNK_TARGET.as_secs_f64());
-            (by_rate as usize).max(self.smallest).min(MAX_CHUNK_PHOTOS.max(1))
+            (by_rate as usize).clamp(smallest, smallest.max(MAX_CHUNK_PHOTOS))
         })
     }
 }
@@ -66,7 +70,7 @@ pub(crate) struct ChunkOutcome {
 #[derive(Debug, Clone)]
 pub(crate) struct PhotoFailure {
     pub(crate) photo: Photo,
-    pub(crate) stage: Stage,
+    pub(crate) stage: FailureStage,
     /// A word of the closed set.
     pub(crate) reason: String,
     /// In words.
@@ -75,14 +79,14 @@ pub(crate) struct PhotoFailure {
 
 /// Where a photo fell out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stage {
+pub(crate) enum FailureStage {
     /// Its bytes could not be had.
     Read,
     /// Its bytes are no photo that the model takes.
     Decode,
 }
 
-impl Stage {
+impl FailureStage {
     /// As in `failures.csv`.
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -154,7 +158,7 @@ pub(crate) fn collect_outcome(batches: &[RecordBatch], photos: Vec<Photo>) -> Re
 
 enum RowOutcome<'a> {
     Features(Vec<f32>),
-    Failure { stage: Stage, reason: &'a str, detail: &'a str },
+    Failure { stage: FailureStage, reason: &'a str, detail: &'a str },
     Nothing,
 }
 
@@ -185,7 +189,7 @@ impl<'a> ChunkColumns<'a> {
             |column: &'a StringArray| if column.is_valid(row) { Some(column.value(row)) } else { None };
         if let Some(reason) = text(self.read_reason) {
             return RowOutcome::Failure {
-                stage: Stage::Read,
+                stage: FailureStage::Read,
                 reason,
                 detail: text(self.read_detail).unwrap_or_default(),
             };
@@ -193,7 +197,7 @@ impl<'a> ChunkColumns<'a> {
         if self.embedded.is_valid(row) {
             if let Some(reason) = text(self.reason) {
                 return RowOutcome::Failure {
-                    stage: Stage::Decode,
+                    stage: FailureStage::Decode,
                     reason,
                     detail: text(self.detail).unwrap_or_default(),
                 };

@@ -4,6 +4,7 @@
 //! which everything has been checked and has its own type. Nothing after that looks at text again.
 
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use fruitbatch_learn::LearnSpec;
@@ -78,8 +79,12 @@ pub struct RunConfig {
     /// The seed of everything random.
     pub seed: u64,
 
-    /// `local`: a scheduler and an executor inside this process.
+    /// `local`: a scheduler and an executor inside this process; or a fleet's scheduler, `df://HOST:PORT`.
     pub scheduler: String,
+    /// Seconds that a fleet without a scheduler, or without an executor, is waited for before the run stops, resumable.
+    pub cluster_timeout: u64,
+    /// The folder or prefix by which a fleet's executors get the model; a folder below OUT unless said.
+    pub model_store: Option<String>,
     /// Tasks at a time; as many as there are cores unless said.
     pub slots: Option<NonZeroUsize>,
     /// Photos in a chunk; as many as take about half a minute unless said.
@@ -135,6 +140,8 @@ impl Default for RunConfig {
             normalize: None,
             seed: 0,
             scheduler: "local".to_owned(),
+            cluster_timeout: 600,
+            model_store: None,
             slots: None,
             chunk_size: None,
             on_error: OnError::Quarantine,
@@ -167,6 +174,29 @@ pub enum OnError {
     Quarantine,
     /// The run stops.
     Fail,
+}
+
+/// Where the work is done.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SchedulerChoice {
+    /// In a cluster inside this process.
+    Local,
+    /// By the executors of this scheduler, `df://HOST:PORT`.
+    Fleet(String),
+}
+
+impl std::str::FromStr for SchedulerChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "local" => Ok(Self::Local),
+            address if address.starts_with("df://") => Ok(Self::Fleet(address.to_owned())),
+            other => {
+                Err(format!("`{other}` is neither local nor the address of a scheduler, df://HOST:PORT"))
+            }
+        }
+    }
 }
 
 /// The most photos that may fail.
@@ -217,6 +247,10 @@ pub struct RunPlan {
     pub output: Location,
     /// How storage is reached.
     pub storage_options: StorageOptions,
+    /// Where the work is done.
+    pub scheduler: SchedulerChoice,
+    /// How long a fleet without a scheduler, or without an executor, is waited for.
+    pub cluster_timeout: Duration,
     /// Which photos are listed.
     pub list_options: ListOptions,
     /// Where labels come from.
@@ -250,13 +284,6 @@ impl RunConfig {
             }
             .into());
         }
-        if self.scheduler != "local" {
-            return Err(ConfigError::invalid(
-                "scheduler",
-                format!("`{}` is not known here: local", self.scheduler),
-            )
-            .into());
-        }
         let glob = self
             .glob
             .as_deref()
@@ -284,6 +311,8 @@ impl RunConfig {
                 exclude: Some(output.clone()),
             },
             storage_options: self.storage_options()?,
+            scheduler: parse("scheduler", &self.scheduler)?,
+            cluster_timeout: Duration::from_secs(self.cluster_timeout),
             label_source: self.label.parse()?,
             learning: self.learning()?,
             n_clusters_from_labels: self.n_clusters.is_none(),
@@ -387,6 +416,7 @@ impl RunPlan {
             input: config.input.as_deref().map(absolute),
             output: config.output.as_deref().map(absolute),
             label: if is_label_table { absolute(&config.label) } else { config.label.clone() },
+            model_store: config.model_store.as_deref().map(absolute),
             files_from: config.files_from.as_deref().map(|file| match file {
                 STANDARD_INPUT => STANDARD_INPUT.to_owned(),
                 file => absolute(file),

@@ -79,8 +79,8 @@ pub struct Changes {
 /// What the engine spent on photos, where it keeps account.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct EngineSeconds {
-    pub(crate) decode: f64,
-    pub(crate) inference: f64,
+    pub(crate) decode: Option<f64>,
+    pub(crate) inference: Option<f64>,
 }
 
 /// A driver and the world around it.
@@ -350,6 +350,7 @@ impl Driver<'_> {
             started_at: self.started_at.clone(),
             finished_at: now(),
             hosts: vec![Host::this()],
+            executors: self.engine.hosts(),
         }
     }
 

@@ -1,22 +1,27 @@
 //! What a run needs done to photos, and how Ballista does it.
 
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use arrow::array::{Array, RecordBatch, StringArray};
 use async_trait::async_trait;
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::{SessionContext, col, lit};
-use fruitbatch_cluster::{ClusterError, LocalCluster, LocalClusterOptions};
+use fruitbatch_cluster::{ClusterError, FleetState, FleetWatch, LocalCluster, LocalClusterOptions, connect};
 use fruitbatch_scan::{ImageRow, ImageTable, ScanOptions};
-use fruitbatch_storage::{Location, ReadErrorKind, Storage};
-use fruitbatch_vision::{ModelSessions, embed_functions};
+use fruitbatch_storage::{Location, ReadErrorKind, Storage, StorageOptions};
+use fruitbatch_vision::{ModelFiles, ModelSessions, embed_functions};
 use futures::TryStreamExt;
+use tokio::sync::watch;
 
 use crate::chunks::{BATCHES_PER_TASK, ChunkOutcome, collect_outcome};
-use crate::config::RunPlan;
+use crate::config::{RunPlan, SchedulerChoice};
 use crate::error::RunError;
+use crate::events::{Event, Observer};
 use crate::features::column;
+use crate::lineage::FleetHost;
+use crate::model_store::{ModelStore, for_executors};
 use crate::selection::Photo;
 
 /// How one photo was read, without anything having been made of it.
@@ -46,6 +51,12 @@ pub(crate) trait Engine: Send + Sync {
     /// The photo as the driver itself sees it now; none if it is gone.
     async fn look(&self, photo: &Photo) -> Result<Option<Photo>, RunError>;
 
+    /// Tasks that can run at a time, as far as is known now.
+    fn slots(&self) -> usize;
+
+    /// The machines that did the work, beside the driver's.
+    fn hosts(&self) -> Vec<FleetHost>;
+
     /// Ends what was started.
     async fn stop(&self);
 }
@@ -53,24 +64,168 @@ pub(crate) trait Engine: Send + Sync {
 /// Photos that are tried before the first chunk; one of them must be readable.
 const PROBES: usize = 3;
 
+/// A job that was lost (results that can't be fetched any more, storage at fault in every attempt) is done again so often.
+const MOST_LOSSES: u32 = 3;
+/// The pause before that, and between attempts to find a scheduler that went away.
+const PAUSE_AFTER_LOSS: Duration = Duration::from_secs(1);
+/// A job of which not one photo is done in so long is stuck. A batch of the largest photos takes minutes on one core.
+const STALLED_AFTER: Duration = Duration::from_mins(15);
+
 /// The engine proper: chunks are jobs of a cluster.
 pub(crate) struct ClusterEngine<'a> {
     pub(crate) plan: &'a RunPlan,
     pub(crate) root: &'a Location,
     pub(crate) storage: &'a Storage,
     pub(crate) sessions: &'a Arc<ModelSessions>,
-    /// Between start and stop: a run that has nothing to compute needs none.
-    pub(crate) cluster: Mutex<Option<LocalCluster>>,
+    pub(crate) files: &'a dyn ModelFiles,
+    pub(crate) observer: &'a dyn Observer,
+    cluster: Mutex<Option<Arc<Cluster>>>,
+    hosts: Mutex<BTreeMap<String, u32>>,
 }
 
-impl ClusterEngine<'_> {
+/// A cluster that was started or found.
+struct Cluster {
+    session: SessionContext,
+    watch: FleetWatch,
+    /// The cluster of this process, or the address and the model store of one elsewhere.
+    place: Place,
+}
+
+enum Place {
+    Local(Mutex<Option<LocalCluster>>),
+    Fleet { scheduler: String, model_store: String },
+}
+
+impl Cluster {
+    fn fleet(&self) -> watch::Receiver<FleetState> {
+        self.watch.state()
+    }
+
+    /// Waits until it is known that the job of this moment will not end.
+    async fn hopeless(&self, scheduler: &str, patience: Duration) -> ClusterError {
+        let mut fleet = self.fleet();
+        let (mut photos, mut moved) = (fleet.borrow().photos, Instant::now());
+        loop {
+            if fleet.changed().await.is_err() {
+                // It is asked no more; the job's own errors remain.
+                return std::future::pending().await;
+            }
+            let state = fleet.borrow_and_update();
+            if state.photos != photos || state.no_executor_since.is_some() || state.silent_since.is_some() {
+                (photos, moved) = (state.photos, Instant::now());
+            }
+            if let Some(since) = state.no_executor_since
+                && since.elapsed() > patience
+            {
+                let address = scheduler.trim_start_matches("df://").to_owned();
+                return ClusterError::NoExecutors { address, seconds: patience.as_secs() };
+            }
+            if moved.elapsed() > STALLED_AFTER {
+                return ClusterError::Stalled { seconds: STALLED_AFTER.as_secs() };
+            }
+        }
+    }
+}
+
+impl<'a> ClusterEngine<'a> {
+    pub(crate) fn new(
+        plan: &'a RunPlan,
+        root: &'a Location,
+        storage: &'a Storage,
+        sessions: &'a Arc<ModelSessions>,
+        files: &'a dyn ModelFiles,
+        observer: &'a dyn Observer,
+    ) -> Self {
+        let (cluster, hosts) = (Mutex::default(), Mutex::default());
+        Self { plan, root, storage, sessions, files, observer, cluster, hosts }
+    }
+
+    /// Photos that the cluster has done for this run, those of tasks that were tried again each time.
+    pub(crate) fn photos_done(&self) -> u64 {
+        let Some(cluster) = self.slot().clone() else { return 0 };
+        let fleet = cluster.fleet();
+        let state = fleet.borrow();
+        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        for executor in &state.executors {
+            let slots = hosts.entry(executor.host_name.clone()).or_default();
+            *slots = executor.slots.max(*slots);
+        }
+        state.photos
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Arc<Cluster>>> {
+        self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cluster(&self) -> Result<Arc<Cluster>, RunError> {
+        let not_yet = || ClusterError::Start { problem: "it was asked before".to_owned() }.into();
+        self.slot().clone().ok_or_else(not_yet)
+    }
+
+    async fn start_cluster(&self) -> Result<Cluster, RunError> {
+        let functions = embed_functions(self.sessions.clone());
+        match &self.plan.scheduler {
+            SchedulerChoice::Local => {
+                self.sessions.load(&self.plan.embedding)?;
+                let options =
+                    LocalClusterOptions { slots: self.plan.slots, ..LocalClusterOptions::default() };
+                let local = LocalCluster::start(options, functions).await?;
+                let session = local.session();
+                let watch = FleetWatch::start(local.scheduler(), &session)?;
+                Ok(Cluster { session, watch, place: Place::Local(Mutex::new(Some(local))) })
+            }
+            SchedulerChoice::Fleet(scheduler) => {
+                let store = ModelStore::of(self.plan)?;
+                let session = connect(scheduler, &functions).await?;
+                store.put(self.storage, self.files, &self.plan.embedding.digest).await?;
+                let watch = FleetWatch::start(scheduler, &session)?;
+                let place = Place::Fleet { scheduler: scheduler.clone(), model_store: store.to_literal() };
+                let cluster = Cluster { session, watch, place };
+                self.wait_for_executors(scheduler, &cluster).await?;
+                Ok(cluster)
+            }
+        }
+    }
+
+    async fn wait_for_executors(&self, scheduler: &str, cluster: &Cluster) -> Result<(), RunError> {
+        let mut fleet = cluster.fleet();
+        let patience = self.plan.cluster_timeout;
+        // The first answer tells.
+        let first = fleet.wait_for(|state| state.no_executor_since.is_some() || !state.executors.is_empty());
+        let nobody = match tokio::time::timeout(patience, first).await {
+            Ok(Ok(state)) => state.executors.is_empty(),
+            Ok(Err(_)) | Err(_) => true,
+        };
+        if nobody {
+            self.observer.observe(Event::Warning {
+                message: format!(
+                    "the scheduler at {scheduler} has no executor yet: waiting for one, {} s at most",
+                    patience.as_secs()
+                ),
+            });
+            let joined = fleet.wait_for(|state| !state.executors.is_empty());
+            if !matches!(tokio::time::timeout(patience, joined).await, Ok(Ok(_))) {
+                let address = scheduler.trim_start_matches("df://").to_owned();
+                return Err(ClusterError::NoExecutors { address, seconds: patience.as_secs() }.into());
+            }
+        }
+        Ok(())
+    }
+
     fn table(&self, photos: &[Photo], options: ScanOptions) -> ImageTable {
         ImageTable::new(
             self.root.clone(),
-            self.plan.storage_options.clone(),
+            self.executors_storage(),
             photos.iter().map(image_row).collect(),
             options,
         )
+    }
+
+    fn executors_storage(&self) -> StorageOptions {
+        match self.plan.scheduler {
+            SchedulerChoice::Local => self.plan.storage_options.clone(),
+            SchedulerChoice::Fleet(_) => for_executors(&self.plan.storage_options),
+        }
     }
 
     fn scan_options(&self) -> ScanOptions {
@@ -78,20 +233,41 @@ impl ClusterEngine<'_> {
         ScanOptions { max_photo_bytes, ..ScanOptions::default() }
     }
 
-    fn session(&self) -> Result<SessionContext, RunError> {
-        let cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner);
-        let running = cluster.as_ref().map(LocalCluster::session);
-        running.ok_or_else(|| ClusterError::Start { problem: "it was asked before".to_owned() }.into())
-    }
-
+    /// The result of a query over photos. With a fleet, a job that is lost is done again: a lost scheduler is waited for,
+    /// and the other losses have a number.
     async fn query(&self, table: ImageTable, columns: Vec<Expr>) -> Result<Vec<RecordBatch>, RunError> {
-        let frame = self
-            .session()?
-            .read_table(Arc::new(table))
-            .and_then(|frame| frame.select(columns))
-            .map_err(ClusterError::from)?;
-        let stream = frame.execute_stream().await.map_err(ClusterError::from)?;
-        Ok(stream.try_collect().await.map_err(ClusterError::from)?)
+        let cluster = self.cluster()?;
+        let table = Arc::new(table);
+        let Place::Fleet { scheduler, .. } = &cluster.place else {
+            return Ok(run_job(&cluster.session, &table, columns).await?);
+        };
+        let patience = self.plan.cluster_timeout;
+        let (mut losses, mut lost_since) = (0, None);
+        loop {
+            let outcome = tokio::select! {
+                outcome = run_job(&cluster.session, &table, columns.clone()) => outcome,
+                hopeless = cluster.hopeless(scheduler, patience) => Err(hopeless),
+            };
+            let error = match outcome {
+                Ok(batches) => return Ok(batches),
+                Err(error) => error,
+            };
+            let goes_on = match &error {
+                ClusterError::SchedulerLost { .. } | ClusterError::SchedulerUnreachable { .. } => {
+                    lost_since.get_or_insert_with(Instant::now).elapsed() < patience
+                }
+                ClusterError::NoExecutors { .. } => false,
+                error => {
+                    losses += 1;
+                    error.is_retryable() && losses <= MOST_LOSSES
+                }
+            };
+            if !goes_on {
+                return Err(error.into());
+            }
+            self.observer.observe(Event::Warning { message: format!("{error}; the chunk is done again") });
+            tokio::time::sleep(PAUSE_AFTER_LOSS).await;
+        }
     }
 
     /// One photo may be bad in any way; that none of several can be had is not the photos' fault.
@@ -122,10 +298,8 @@ impl ClusterEngine<'_> {
 #[async_trait]
 impl Engine for ClusterEngine<'_> {
     async fn start(&self, photos: &[Photo]) -> Result<(), RunError> {
-        self.sessions.load(&self.plan.embedding)?;
-        let options = LocalClusterOptions { slots: self.plan.slots, ..LocalClusterOptions::default() };
-        let started = LocalCluster::start(options, embed_functions(self.sessions.clone())).await?;
-        *self.cluster.lock().unwrap_or_else(PoisonError::into_inner) = Some(started);
+        let cluster = self.start_cluster().await?;
+        *self.slot() = Some(Arc::new(cluster));
         self.check_reading(photos).await
     }
 
@@ -136,10 +310,13 @@ impl Engine for ClusterEngine<'_> {
             batch_rows: batch_size,
             ..self.scan_options()
         };
-        let embed_or_failure = self.session()?.state().scalar_functions()["embed_or_failure"].clone();
-        let embedded = embed_or_failure
-            .call(vec![col("content"), lit(self.plan.embedding.to_string())])
-            .alias("embedded");
+        let cluster = self.cluster()?;
+        let embed_or_failure = cluster.session.state().scalar_functions()["embed_or_failure"].clone();
+        let mut arguments = vec![col("content"), lit(self.plan.embedding.to_string())];
+        if let Place::Fleet { model_store, .. } = &cluster.place {
+            arguments.push(lit(model_store.clone()));
+        }
+        let embedded = embed_or_failure.call(arguments).alias("embedded");
         let columns = vec![col("path"), col("read_reason"), col("read_detail"), embedded];
         let batches = self.query(self.table(&photos, options), columns).await?;
         collect_outcome(&batches, photos)
@@ -167,12 +344,45 @@ impl Engine for ClusterEngine<'_> {
         }))
     }
 
-    async fn stop(&self) {
-        let cluster = self.cluster.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(cluster) = cluster {
-            cluster.shutdown().await;
+    fn slots(&self) -> usize {
+        match &self.plan.scheduler {
+            SchedulerChoice::Local => self.plan.slots.get(),
+            SchedulerChoice::Fleet(_) => {
+                let Some(cluster) = self.slot().clone() else { return 1 };
+                let fleet = cluster.fleet();
+                let slots = fleet.borrow().executors.iter().map(|executor| executor.slots as usize).sum();
+                std::cmp::max(slots, 1)
+            }
         }
     }
+
+    fn hosts(&self) -> Vec<FleetHost> {
+        if self.plan.scheduler == SchedulerChoice::Local {
+            return Vec::new();
+        }
+        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
+        hosts.iter().map(|(name, slots)| FleetHost { name: name.clone(), slots: *slots }).collect()
+    }
+
+    async fn stop(&self) {
+        let cluster = self.slot().take();
+        if let Some(Place::Local(local)) = cluster.as_ref().map(|cluster| &cluster.place) {
+            let local = local.lock().unwrap_or_else(PoisonError::into_inner).take();
+            if let Some(local) = local {
+                local.shutdown().await;
+            }
+        }
+    }
+}
+
+async fn run_job(
+    session: &SessionContext,
+    table: &Arc<ImageTable>,
+    columns: Vec<Expr>,
+) -> Result<Vec<RecordBatch>, ClusterError> {
+    let frame = session.read_table(Arc::clone(table) as _).and_then(|frame| frame.select(columns))?;
+    let stream = frame.execute_stream().await?;
+    Ok(stream.try_collect().await?)
 }
 
 /// Whether the reason may have to do with who reads rather than with the photo.

@@ -11,7 +11,7 @@ use futures::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
 
 use crate::chunks::ChunkSizer;
-use crate::commit_log::{CommitLog, LogEntry};
+use crate::commit_log::{CommitLog, LogEntry, PhotoVersion};
 use crate::config::{OnError, RunPlan};
 use crate::driver::booked;
 use crate::engine::Engine;
@@ -46,8 +46,9 @@ pub(crate) struct Extraction<'a> {
 }
 
 impl Extraction<'_> {
-    /// Computes and commits the photos of the selection with the indices `pending`. Photos that turn out to have been overwritten are adopted
-    /// into the selection in the version that was committed. Returns the time that committing took.
+    /// Computes and commits the photos of the selection with the indices `pending`. Photos that turn out to have been
+    /// overwritten are adopted into the selection in the version that was committed. Returns the time that committing
+    /// took.
     pub(crate) async fn run(
         &self,
         log: &mut CommitLog,
@@ -67,7 +68,7 @@ impl Extraction<'_> {
         let mut in_flight = FuturesUnordered::new();
         loop {
             while in_flight.len() < CHUNKS_IN_FLIGHT && (!again.is_empty() || pending.peek().is_some()) {
-                let size = sizer.next();
+                let size = sizer.next(self.engine.slots());
                 let mut chunk: Vec<Photo> = again.drain(..size.min(again.len())).collect();
                 let listed = pending.by_ref().take(size - chunk.len());
                 chunk.extend(listed.map(|index| selection.photos[index].clone()));
@@ -91,10 +92,11 @@ impl Extraction<'_> {
             let mut known = 0;
             if !settled.again.is_empty() {
                 // The listing may be older than the log: another driver may have committed the newer version already.
-                let committed = log.state().committed();
+                // A failure that is booked is no such thing: it may be the very one that is being tried again.
+                let committed: HashSet<&PhotoVersion> = log.state().rows().collect();
                 for photo in &settled.again {
                     adopted.insert(photo.path.clone(), photo.clone());
-                    if committed.contains(&(photo.path.as_str(), photo.etag.as_str())) {
+                    if committed.contains(&PhotoVersion(photo.path.clone(), photo.etag.clone())) {
                         known += 1;
                     } else {
                         again.push_back(photo.clone());
@@ -127,6 +129,12 @@ impl Extraction<'_> {
                 });
             }
         }
+        // However short the run was.
+        self.observer.observe(Event::Progress {
+            done: self.counts.committed.load(Ordering::Relaxed),
+            total: listed,
+            failed: failed.len(),
+        });
         selection.adopt(adopted);
         Ok(committing)
     }

@@ -22,8 +22,19 @@ pub struct Lineage {
     pub started_at: String,
     /// When its outputs were complete (UTC, RFC 3339).
     pub finished_at: String,
-    /// The machines that took part.
+    /// The driver's machine.
     pub hosts: Vec<Host>,
+    /// The fleet's machines that were there; none for a cluster inside the driver.
+    pub executors: Vec<FleetHost>,
+}
+
+/// A machine of a fleet.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FleetHost {
+    /// Its name.
+    pub name: String,
+    /// Tasks that its executor could run at a time.
+    pub slots: u32,
 }
 
 /// The git commit this was built from, where that was known.

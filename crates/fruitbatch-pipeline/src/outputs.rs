@@ -213,9 +213,9 @@ pub struct Timings {
     /// `photos_computed` by the wall seconds of the extract stage.
     pub photos_per_second: f64,
     /// Seconds spent decoding, resizing and preprocessing, summed over slots.
-    pub decode_seconds: f64,
+    pub decode_seconds: Option<f64>,
     /// Seconds spent inside the model.
-    pub inference_seconds: f64,
+    pub inference_seconds: Option<f64>,
     /// Wall seconds that the run waited for the commit log: writing parts and entries, reading and laying out the parts.
     pub commit_seconds: f64,
     /// Wall seconds of the parts of the fit stage.

@@ -1,16 +1,16 @@
 //! One run from INPUT to OUT: what the [driver](crate::driver) needs of the real world.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use fruitbatch_learn::LearnSpec;
 use fruitbatch_storage::Storage;
-use fruitbatch_vision::ModelSessions;
+use fruitbatch_vision::{ModelFiles, ModelSessions};
 use tokio_util::sync::CancellationToken;
 
 use crate::claim::Heartbeats;
-use crate::config::RunPlan;
+use crate::config::{RunPlan, SchedulerChoice};
 use crate::driver::{Driver, EngineSeconds, RunSummary};
 use crate::engine::ClusterEngine;
 use crate::error::RunError;
@@ -24,7 +24,8 @@ use crate::stage_clock::StageClock;
 /// How often progress is told.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 
-/// Carries a plan out. Tells `observer` what happens and stops soon after `cancel` is cancelled.
+/// Carries a plan out. Tells `observer` what happens and stops soon after `cancel` is cancelled. `files` are the models of
+/// this machine: those that `sessions` load, or that are put where a fleet's executors find them.
 ///
 /// Memory: the listing (some 300 bytes a photo), and while fitting the features of all current rows twice (8 bytes a
 /// feature: 4 KiB a photo for 512), beside the engine's own.
@@ -34,6 +35,7 @@ const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
 pub async fn run(
     plan: &RunPlan,
     sessions: Arc<ModelSessions>,
+    files: Arc<dyn ModelFiles>,
     observer: &dyn Observer,
     cancel: &CancellationToken,
 ) -> Result<RunSummary, RunError> {
@@ -48,16 +50,16 @@ pub async fn run(
     let root = selection.root.clone();
     let total = selection.photos.len();
     let counts = Counts::default();
-    let engine = ClusterEngine {
-        plan,
-        root: &root,
-        storage: &storage,
-        sessions: &sessions,
-        cluster: Mutex::default(),
-    };
-    let engine_seconds = || {
-        let snapshot = sessions.snapshot();
-        EngineSeconds { decode: snapshot.decode_seconds, inference: snapshot.inference_seconds }
+    let engine = ClusterEngine::new(plan, &root, &storage, &sessions, files.as_ref(), observer);
+    let engine_seconds = || match plan.scheduler {
+        SchedulerChoice::Local => {
+            let snapshot = sessions.snapshot();
+            EngineSeconds {
+                decode: Some(snapshot.decode_seconds),
+                inference: Some(snapshot.inference_seconds),
+            }
+        }
+        SchedulerChoice::Fleet(_) => EngineSeconds::default(),
     };
     let versions = versions();
     let driver = Driver {
@@ -76,7 +78,7 @@ pub async fn run(
     };
     tokio::select! {
         finished = driver.drive(&mut clock, selection) => finished,
-        never = tell_progress(&counts, total, &sessions, observer) => match never {},
+        never = tell_progress(&counts, total, &sessions, &engine, observer) => match never {},
     }
 }
 
@@ -85,13 +87,16 @@ async fn tell_progress(
     counts: &Counts,
     total: usize,
     sessions: &ModelSessions,
+    engine: &ClusterEngine<'_>,
     observer: &dyn Observer,
 ) -> std::convert::Infallible {
     let mut ticker = tokio::time::interval(PROGRESS_INTERVAL);
     loop {
         ticker.tick().await;
         let Some(resumed) = counts.resumed.get() else { continue };
-        let embedded = usize::try_from(sessions.snapshot().photos_done()).unwrap_or(usize::MAX);
+        // The local cluster's own count is there at once; a fleet's takes a moment to come.
+        let embedded = sessions.snapshot().photos_done().max(engine.photos_done());
+        let embedded = usize::try_from(embedded).unwrap_or(usize::MAX);
         let committed = counts.committed.load(Ordering::Relaxed);
         // Retried tasks count their photos again: never tell more than there are, nor less than is committed.
         let done = resumed.saturating_add(embedded).clamp(committed, total);

@@ -10,7 +10,7 @@ use std::collections::HashMap;
 
 use fruitbatch_storage::ReadErrorKind;
 
-use crate::chunks::{ChunkOutcome, PhotoFailure, Stage};
+use crate::chunks::{ChunkOutcome, FailureStage, PhotoFailure};
 use crate::commit_log::{FailureRecord, LogState, PhotoVersion};
 use crate::engine::{Engine, ReadOutcome};
 use crate::error::RunError;
@@ -52,13 +52,14 @@ impl Settler {
         let mut readable: Vec<Photo> = Vec::new();
         let mut denied: Vec<PhotoFailure> = Vec::new();
         for failure in outcome.failures {
-            let was = |kind: ReadErrorKind| failure.stage == Stage::Read && failure.reason == kind.reason();
+            let was =
+                |kind: ReadErrorKind| failure.stage == FailureStage::Read && failure.reason == kind.reason();
             if was(ReadErrorKind::Vanished) || was(ReadErrorKind::Changed) {
                 self.look_into(engine, failure, &mut settled).await?;
             } else if was(ReadErrorKind::AccessDenied) || was(ReadErrorKind::Archived) {
                 denied.push(failure);
             } else {
-                if failure.stage == Stage::Decode {
+                if failure.stage == FailureStage::Decode {
                     readable.push(failure.photo.clone());
                 }
                 settled.failures.push(failure.into_record());

@@ -36,7 +36,7 @@ use rand_xoshiro::Xoshiro256PlusPlus;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use crate::chunks::{ChunkOutcome, PhotoFailure, Stage};
+use crate::chunks::{ChunkOutcome, FailureStage, PhotoFailure};
 use crate::claim::Liveness;
 use crate::commit_log::{CommitLog, LogState, NumberedClaim};
 use crate::config::{RunConfig, RunPlan};
@@ -46,7 +46,7 @@ use crate::error::RunError;
 use crate::events::Unobserved;
 use crate::extract::Counts;
 use crate::features::{FeatureRow, read_part};
-use crate::lineage::Versions;
+use crate::lineage::{FleetHost, Versions};
 use crate::outputs::{FAILURES_CSV, RESULTS_CSV, SUCCESS};
 use crate::retries::Retries;
 use crate::selection::{Photo, Selection};
@@ -388,7 +388,7 @@ impl Engine for SimulatedEngine {
                 detail: "it was drawn so".to_owned(),
             };
             if let Some(reason) = self.unreadable(&photo) {
-                outcome.failures.push(failure(Stage::Read, reason));
+                outcome.failures.push(failure(FailureStage::Read, reason));
                 continue;
             }
             self.note_computed(&photo);
@@ -402,7 +402,7 @@ impl Engine for SimulatedEngine {
                     size: 1,
                 });
             } else {
-                outcome.failures.push(failure(Stage::Decode, "not-an-image"));
+                outcome.failures.push(failure(FailureStage::Decode, "not-an-image"));
             }
         }
         outcome.rows.sort_by(|a, b| a.path.cmp(&b.path));
@@ -428,6 +428,14 @@ impl Engine for SimulatedEngine {
         step().await;
         let world = lock(&self.world);
         Ok(world.photos.get(&photo.path).map(|now| Photo { etag: now.etag(), ..photo.clone() }))
+    }
+
+    fn slots(&self) -> usize {
+        1
+    }
+
+    fn hosts(&self) -> Vec<FleetHost> {
+        Vec::new()
     }
 
     async fn stop(&self) {}

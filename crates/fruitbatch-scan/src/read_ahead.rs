@@ -11,7 +11,7 @@ use datafusion::common::{Result, exec_err};
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, Time};
-use datafusion::physical_plan::stream::RecordBatchReceiverStreamBuilder;
+use datafusion::physical_plan::stream::{RecordBatchReceiverStreamBuilder, RecordBatchStreamAdapter};
 use fruitbatch_storage::{Location, PhotoReader, ReadErrorKind, Storage, StorageOptions};
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc::Sender;
@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::error::StorageFault;
 use crate::options::ScanOptions;
 use crate::schema::{CONTENT, ETAG, LENGTH, PATH, READ_DETAIL, READ_REASON};
-use crate::task_environment::{read_runtime, task_stop};
+use crate::task_environment::{PhotoMeter, photo_meter, read_runtime, task_stop};
 
 /// Batches that are ready and not yet fetched by the consumer; part of the memory bound that [`ScanOptions`] states.
 const READY_BATCHES: usize = 1;
@@ -80,7 +80,29 @@ pub(crate) fn photo_batches(
         }
     };
     stream.spawn_on(reading, &read_runtime(context));
-    stream.build()
+    match photo_meter(context) {
+        Some(meter) => metered(stream.build(), meter),
+        None => stream.build(),
+    }
+}
+
+/// The same batches, each counted when the next one is asked for: then it has been used.
+fn metered(batches: SendableRecordBatchStream, meter: Arc<PhotoMeter>) -> SendableRecordBatchStream {
+    let schema = batches.schema();
+    let counted = futures::stream::unfold((batches, meter, None), |(mut batches, meter, used)| async move {
+        if let Some((photos, bytes)) = used {
+            meter.add(photos, bytes);
+        }
+        let batch = batches.next().await?;
+        let used = batch.as_ref().ok().map(|batch| (batch.num_rows(), content_bytes(batch)));
+        Some((batch, (batches, meter, used)))
+    });
+    Box::pin(RecordBatchStreamAdapter::new(schema, counted))
+}
+
+fn content_bytes(batch: &RecordBatch) -> usize {
+    let content = batch.column_by_name(CONTENT).and_then(|column| column.as_binary_opt::<i32>());
+    content.map_or(0, |content| content.value_data().len())
 }
 
 async fn read_listing(

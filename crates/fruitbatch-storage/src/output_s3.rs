@@ -91,6 +91,21 @@ impl S3Output {
         written
     }
 
+    async fn send_delete(&self, path: &str, if_match: Option<&FileVersion>) -> Result<(), S3Failure> {
+        self.connection
+            .repeat(|| async {
+                let request = self.connection.client.delete_object().bucket(&self.bucket).key(self.key(path));
+                request
+                    .set_if_match(if_match.map(|version| version.as_str().to_owned()))
+                    .set_request_payer(self.connection.request_payer())
+                    .send()
+                    .await
+                    .map(drop)
+                    .map_err(|error| S3Failure::from_sdk(&error))
+            })
+            .await
+    }
+
     /// Whether the bucket is there, in doubt.
     async fn check_bucket(&self) -> Result<(), S3Failure> {
         if self.bucket_was_seen.load(Ordering::Relaxed) {
@@ -188,19 +203,7 @@ impl OutputBackend for S3Output {
     }
 
     async fn delete(&self, path: &str) -> Result<(), StorageError> {
-        let deleted = self
-            .connection
-            .repeat(|| async {
-                let request = self.connection.client.delete_object().bucket(&self.bucket).key(self.key(path));
-                request
-                    .set_request_payer(self.connection.request_payer())
-                    .send()
-                    .await
-                    .map(drop)
-                    .map_err(|error| S3Failure::from_sdk(&error))
-            })
-            .await;
-        match deleted {
+        match self.send_delete(path, None).await {
             Ok(()) | Err(S3Failure { cause: S3FailureCause::NoSuchKey, .. }) => Ok(()),
             Err(failure) => Err(self.failed("delete", path, failure)),
         }
@@ -211,19 +214,7 @@ impl OutputBackend for S3Output {
         if self.version(path).await?.as_ref() != Some(expected) {
             return Ok(Conditional::ConditionFailed);
         }
-        let deleted = self
-            .connection
-            .repeat(|| async {
-                let request = self.connection.client.delete_object().bucket(&self.bucket).key(self.key(path));
-                request
-                    .if_match(expected.as_str())
-                    .set_request_payer(self.connection.request_payer())
-                    .send()
-                    .await
-                    .map(drop)
-                    .map_err(|error| S3Failure::from_sdk(&error))
-            })
-            .await;
+        let deleted = self.send_delete(path, Some(expected)).await;
         conditional(deleted, true).map_err(|failure| self.failed("delete", path, failure))
     }
 

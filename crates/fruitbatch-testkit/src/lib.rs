@@ -2,6 +2,7 @@
 //!
 //! * [`faults`]: what networks and servers do to a request, on demand and by chance.
 //! * [`hostile_files`]: bad image files by the ten thousand, the same ones for the same seed.
+//! * [`hosts`]: hosts with addresses of their own, whose cables can be pulled.
 //! * [`s3_server`]: an S3 server in this process, on a port of 127.0.0.1, with signatures checked, pages, conditional
 //!   requests and faults on demand.
 //! * [`tiny_models`]: small generated ONNX models, so that a test of the whole way from a photo to its features runs in
@@ -9,5 +10,6 @@
 
 pub mod faults;
 pub mod hostile_files;
+pub mod hosts;
 pub mod s3_server;
 pub mod tiny_models;

@@ -17,7 +17,8 @@ use datafusion::logical_expr::{
 
 use crate::catalogue::Catalogue;
 use crate::embed_spec::EmbedSpec;
-use crate::sessions::{EmbeddedPhotos, ModelSessions, PhotoOutcome};
+use crate::model_files::ModelFileError;
+use crate::sessions::{EmbedError, EmbeddedPhotos, ModelSessions, PhotoOutcome};
 
 /// The functions, ready to be registered: the same on a client, a scheduler and an executor. Only where they
 /// are invoked is a model's file needed.
@@ -27,7 +28,8 @@ use crate::sessions::{EmbeddedPhotos, ModelSessions, PhotoOutcome};
 ///   texts, null where there are features; all three are null where `content` is.
 ///
 /// `model` is a literal: the canonical text of an [`EmbedSpec`], or a bare name, which is replaced by the
-/// text of its defaults when the query is optimised.
+/// text of its defaults when the query is optimised. Both take a third argument, also a literal: the place where
+/// the model's file can be had, which is handed to [`ModelFiles::take_note`](crate::ModelFiles::take_note).
 #[expect(clippy::needless_pass_by_value, reason = "the functions share the ownership that is handed over")]
 pub fn embed_functions(models: Arc<ModelSessions>) -> Vec<Arc<ScalarUDF>> {
     [Answer::Features, Answer::FeaturesOrFailure]
@@ -66,8 +68,14 @@ struct EmbedFunction {
 impl EmbedFunction {
     fn new(answer: Answer, models: Arc<ModelSessions>) -> Self {
         let content_types = [DataType::Binary, DataType::LargeBinary, DataType::BinaryView];
-        let signatures =
-            content_types.map(|content| TypeSignature::Exact(vec![content, DataType::Utf8])).to_vec();
+        let signatures = content_types
+            .into_iter()
+            .flat_map(|content| {
+                let model = vec![content, DataType::Utf8];
+                let model_and_place = [model.clone(), vec![DataType::Utf8]].concat();
+                [TypeSignature::Exact(model), TypeSignature::Exact(model_and_place)]
+            })
+            .collect();
         Self { answer, models, signature: Signature::one_of(signatures, Volatility::Immutable) }
     }
 }
@@ -136,21 +144,36 @@ impl ScalarUDFImpl for EmbedFunction {
     }
 
     fn invoke_with_args(&self, args: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let [content, ColumnarValue::Scalar(literal)] = args.args.as_slice() else {
-            return exec_err!("`{}` takes photos and a literal", self.name());
+        let (content, literal, place) = match args.args.as_slice() {
+            [content, ColumnarValue::Scalar(literal)] => (content, literal, None),
+            [content, ColumnarValue::Scalar(literal), ColumnarValue::Scalar(place)] => {
+                (content, literal, place.try_as_str().flatten())
+            }
+            _ => return exec_err!("`{}` takes photos and literals", self.name()),
         };
         let spec = spec_of_literal(self.models.catalogue(), literal)?;
+        if let Some(place) = place {
+            self.models.take_note(&spec, place);
+        }
         let content = content.to_array(args.number_rows)?;
         let photos = photo_files(&content)?;
-        let embedded = self
-            .models
-            .embed_photos(&spec, photos)
-            .map_err(|error| DataFusionError::External(Box::new(error)))?;
+        let embedded = self.models.embed_photos(&spec, photos).map_err(job_failure)?;
         let array: ArrayRef = match self.answer {
             Answer::Features => Arc::new(features_array(embedded.features, &embedded.outcomes, spec.width)?),
             Answer::FeaturesOrFailure => Arc::new(features_or_failures(embedded, spec.width)?),
         };
         Ok(ColumnarValue::Array(array))
+    }
+}
+
+/// That a model's file can't be read may pass, as any fault of network or storage: only an I/O error makes the engine try
+/// the task again.
+fn job_failure(error: EmbedError) -> DataFusionError {
+    match error {
+        EmbedError::ModelFile(ModelFileError::Unreadable { .. }) => {
+            DataFusionError::IoError(std::io::Error::other(error))
+        }
+        error => DataFusionError::External(Box::new(error)),
     }
 }
 

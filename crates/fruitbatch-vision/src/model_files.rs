@@ -17,6 +17,10 @@ pub trait ModelFiles: fmt::Debug + Send + Sync {
     /// # Errors
     /// It isn't there or can't be read.
     fn read(&self, digest: &ModelDigest) -> Result<Bytes, ModelFileError>;
+
+    /// Takes note of a place where the model can be had, as a query names it: for those who look for models elsewhere
+    /// than in a folder of their own. It may be called often, and before each use of a model.
+    fn take_note(&self, _digest: &ModelDigest, _place: &str) {}
 }
 
 /// Why a canonical model can't be had.

@@ -93,6 +93,11 @@ impl ModelSessions {
         &self.catalogue
     }
 
+    /// Where a query says that a model can be had.
+    pub(crate) fn take_note(&self, spec: &EmbedSpec, place: &str) {
+        self.files.take_note(&spec.digest, place);
+    }
+
     /// What has been done so far.
     pub fn snapshot(&self) -> CounterSnapshot {
         self.counters.snapshot()

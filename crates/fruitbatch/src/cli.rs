@@ -1,5 +1,6 @@
 //! The command line: flags, their help, and nothing else.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
@@ -33,6 +34,8 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     Run(Box<RunArgs>),
     Retry(RetryArgs),
+    Scheduler(SchedulerArgs),
+    Executor(ExecutorArgs),
     Samples(SamplesArgs),
     #[command(subcommand)]
     Model(ModelCommand),
@@ -172,10 +175,20 @@ pub(crate) struct RunArgs {
     #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<u64>,
 
-    /// Where the work is done: local, a scheduler and an executor inside this process [default: local]
+    /// Where the work is done: local (a scheduler and an executor inside this process), or a fleet's scheduler,
+    /// df://HOST:PORT; only that one port of it must be reachable [default: local]
     #[arg(long, value_name = "WHERE", env = "FRUITBATCH_SCHEDULER", help_heading = "Running")]
     #[serde(skip_serializing_if = "Option::is_none")]
     scheduler: Option<String>,
+    /// How long a fleet without a scheduler or without an executor is waited for, before the run stops, resumable
+    /// [default: 600]
+    #[arg(long, value_name = "SECONDS", env = "FRUITBATCH_CLUSTER_TIMEOUT", help_heading = "Running")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cluster_timeout: Option<u64>,
+    /// The folder or s3://bucket/prefix/ by which a fleet's executors get the model [default: _fruitbatch/models in OUT]
+    #[arg(long, value_name = "URI", env = "FRUITBATCH_MODEL_STORE", help_heading = "Running")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model_store: Option<String>,
     /// Tasks at a time [default: the cores of this process]
     #[arg(long, value_name = "N", env = "FRUITBATCH_SLOTS", help_heading = "Running")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -271,6 +284,74 @@ pub(crate) enum ProgressStyle {
     Bar,
     Json,
     None,
+}
+
+/// Start a scheduler: the one place that executors and drivers of a fleet must reach
+///
+/// It plans jobs, gives their tasks to executors, and passes results on to drivers; it reads no photo and keeps nothing.
+/// When it goes away, executors and drivers wait for it to come back.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Over HTTP on the same port: /healthz (it lives) and /readyz (it has an executor).
+
+Examples:
+  fruitbatch scheduler                        for executors on this machine
+  fruitbatch scheduler --bind 0.0.0.0:50050   for a network that you trust
+
+Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage.")]
+pub(crate) struct SchedulerArgs {
+    /// The address and port to listen on; port 0 is any that is free
+    #[arg(long, value_name = "ADDRESS:PORT", env = "FRUITBATCH_BIND", default_value = "127.0.0.1:50050")]
+    pub(crate) bind: SocketAddr,
+    /// An executor silent for so long is lost, and its work is given to others; the same as the executors'
+    #[arg(long, value_name = "SECONDS", env = "FRUITBATCH_EXECUTOR_TIMEOUT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(3..))]
+    pub(crate) executor_timeout: u32,
+    /// The jobs of a driver silent for so long are cancelled
+    #[arg(long, value_name = "SECONDS", env = "FRUITBATCH_DRIVER_TIMEOUT", default_value_t = 60, value_parser = clap::value_parser!(u32).range(3..))]
+    pub(crate) driver_timeout: u32,
+}
+
+/// Start an executor: it reads photos and runs the model for the scheduler it joins
+///
+/// It stays with its scheduler, and waits for it when it isn't there. SIGTERM makes it leave in peace: it takes no new
+/// task, ends those that run, hands out their results, and goes.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Over HTTP on the same port: /healthz (it lives) and /readyz (it has joined). The scheduler must reach that port.
+
+Examples:
+  fruitbatch executor --scheduler 127.0.0.1:50050
+  fruitbatch executor --scheduler scheduler.internal:50050 --bind 0.0.0.0:50051 --slots 8
+
+Exit codes: 0 left after a signal, 1 failed or refused, 2 wrong usage.")]
+pub(crate) struct ExecutorArgs {
+    /// The scheduler to join
+    #[arg(long, value_name = "HOST:PORT", env = "FRUITBATCH_SCHEDULER")]
+    pub(crate) scheduler: String,
+    /// The address and port to listen on; port 0 is any that is free
+    #[arg(long, value_name = "ADDRESS:PORT", env = "FRUITBATCH_BIND", default_value = "127.0.0.1:50051")]
+    pub(crate) bind: SocketAddr,
+    /// The name by which the scheduler reaches it [default: the address it listens on, or comes from]
+    #[arg(long, value_name = "HOST", env = "FRUITBATCH_ADVERTISE_HOST")]
+    pub(crate) advertise_host: Option<String>,
+    /// Tasks at a time [default: the cores this process may use]
+    #[arg(long, value_name = "N", env = "FRUITBATCH_SLOTS")]
+    pub(crate) slots: Option<NonZeroUsize>,
+    /// Threads of the model, shared by all slots [default: the slots, and the cores at most]
+    #[arg(long, value_name = "N", env = "FRUITBATCH_THREADS")]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// The folder in which intermediate results lie [default: the system's for temporary files]
+    #[arg(long, value_name = "DIR", env = "FRUITBATCH_WORK_DIR")]
+    pub(crate) work_dir: Option<PathBuf>,
+    /// How long leaving in peace may take
+    #[arg(long, value_name = "SECONDS", env = "FRUITBATCH_DRAIN_TIMEOUT", default_value_t = 100)]
+    pub(crate) drain_timeout: u32,
+    /// Silent for so long, it takes itself for lost and joins anew; the same as the scheduler's
+    #[arg(long, value_name = "SECONDS", env = "FRUITBATCH_EXECUTOR_TIMEOUT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(3..))]
+    pub(crate) executor_timeout: u32,
+    /// The most bytes of fetched models that stay in the cache folder; one model always does
+    #[arg(long, value_name = "N", env = "FRUITBATCH_MODEL_CACHE_BYTES", default_value_t = 10 << 30)]
+    pub(crate) model_cache_bytes: u64,
 }
 
 /// Draw a small labelled set of fruit photos: four labels, each fruit turned through 360 degrees

@@ -3,10 +3,11 @@
 use std::io::ErrorKind;
 use std::process::ExitCode;
 
+use fruitbatch_cluster::ClusterError;
 use fruitbatch_pipeline::RunError;
 use fruitbatch_samples::SampleError;
 use fruitbatch_vision::fetch::FetchError;
-use fruitbatch_vision::{CatalogueError, ImportError, InspectError};
+use fruitbatch_vision::{CatalogueError, ImportError, InspectError, RuntimeError};
 
 use crate::config_layers::LayerError;
 
@@ -28,6 +29,10 @@ pub(crate) enum CommandError {
     Layer(#[from] LayerError),
     #[error(transparent)]
     Run(#[from] RunError),
+    #[error(transparent)]
+    Cluster(#[from] ClusterError),
+    #[error("{0}")]
+    OnnxRuntime(RuntimeError),
     #[error(transparent)]
     Catalogue(#[from] CatalogueError),
     #[error(transparent)]

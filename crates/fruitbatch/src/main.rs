@@ -20,13 +20,16 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => error.exit(),
     };
-    logging::start(cli.log_format);
+    let is_role = matches!(cli.command, Command::Scheduler(_) | Command::Executor(_));
+    logging::start(cli.log_format, is_role);
     let outcome = match &cli.command {
         Command::Run(args) => {
             let matches = matches.subcommand_matches("run").expect("clap parsed the subcommand `run`");
             commands::run::run(args, matches)
         }
         Command::Retry(args) => commands::run::retry(args),
+        Command::Scheduler(args) => commands::fleet::scheduler(args),
+        Command::Executor(args) => commands::fleet::executor(args),
         Command::Samples(args) => commands::samples::samples(args),
         Command::Model(command) => commands::model::model(command),
         Command::Doctor => commands::doctor::doctor(),

@@ -132,11 +132,13 @@ fn print_timings(out: &mut impl Write, summary: &RunSummary) -> io::Result<()> {
         timings.stages.iter().map(|stage| format!("{} {:.1} s", stage.stage, stage.seconds)).collect();
     writeln!(out, "{:.1} s: {}", timings.total_seconds, stages.join(", "))?;
     if timings.photos_computed > 0 {
-        writeln!(
-            out,
-            "{:.1} photos a second ({:.1} s in the model, {:.1} s decoding)",
-            timings.photos_per_second, timings.inference_seconds, timings.decode_seconds
-        )?;
+        write!(out, "{:.1} photos a second", timings.photos_per_second)?;
+        match (timings.inference_seconds, timings.decode_seconds) {
+            (Some(inference), Some(decode)) => {
+                writeln!(out, " ({inference:.1} s in the model, {decode:.1} s decoding)")?;
+            }
+            _ => writeln!(out)?,
+        }
     }
     writeln!(out)
 }

@@ -108,6 +108,28 @@ fn one_photo_that_may_not_be_read_is_booked_and_taken_again_on_request() {
 }
 
 #[test]
+fn a_photo_tried_again_and_denied_just_once_more_is_not_left_booked() {
+    let Some((place, server, expected)) =
+        place_and_server("a_photo_tried_again_and_denied_just_once_more_is_not_left_booked")
+    else {
+        return;
+    };
+    let photos: Vec<String> =
+        server.keys(BUCKET).into_iter().filter(|key| key.starts_with("photos/")).collect();
+    let denied =
+        || Rule::new(Fault::AccessDenied).operation("GetObject").key(&format!("{BUCKET}/{}", photos[3]));
+    server.set_faults(FaultPlan::new(0).rule(denied()));
+    run(&place, &server, &[]).assert().success();
+    assert_eq!(text(&server, "out/failures.csv").lines().count(), 2);
+
+    server.set_faults(FaultPlan::new(0).rule(denied().times(1)));
+    with_credentials(place.fruitbatch(&["retry", "s3://fruits/out/"]), &server).assert().success();
+    assert_eq!(server.injected_faults().len(), 1);
+    assert_eq!(text(&server, "out/failures.csv").lines().count(), 1);
+    assert_eq!(text(&server, "out/results.csv"), expected);
+}
+
+#[test]
 fn when_nothing_may_be_read_any_more_the_run_stops_and_books_nothing() {
     let Some((place, server, expected)) =
         place_and_server("when_nothing_may_be_read_any_more_the_run_stops_and_books_nothing")

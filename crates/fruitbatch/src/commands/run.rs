@@ -60,11 +60,11 @@ async fn carry_out(
     progress: ProgressStyle,
 ) -> Result<Done, CommandError> {
     let files = Arc::new(CachedModelFiles::new(cache_dir().map_err(CommandError::Cache)?));
-    let sessions = Arc::new(ModelSessions::new(files, catalogue, inference_threads(plan.slots)));
+    let sessions = Arc::new(ModelSessions::new(files.clone(), catalogue, inference_threads(plan.slots)));
     let cancel = CancellationToken::new();
     tokio::spawn(cancel_on_signal(cancel.clone()));
     let observer = progress::observer(progress);
-    let finished = fruitbatch_pipeline::run(plan, sessions, observer.as_ref(), &cancel).await?;
+    let finished = fruitbatch_pipeline::run(plan, sessions, files, observer.as_ref(), &cancel).await?;
     drop(observer);
     summary::print(&mut std::io::stdout().lock(), plan, &finished).map_err(CommandError::Stdout)?;
     Ok(if finished.every_photo_failed() { Done::EveryPhotoFailed } else { Done::Fine })

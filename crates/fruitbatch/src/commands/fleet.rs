@@ -1,0 +1,140 @@
+//! `fruitbatch scheduler` and `fruitbatch executor`: the fleet's two roles.
+
+use std::net::SocketAddr;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use fruitbatch_cluster::{
+    ClusterError, Executor, ExecutorOptions, ExecutorState, Membership, Scheduler, SchedulerOptions,
+};
+use fruitbatch_pipeline::{FetchedModelFiles, available_cores};
+use fruitbatch_vision::cache::cache_dir;
+use fruitbatch_vision::{CachedModelFiles, Catalogue, ModelSessions, embed_functions, onnx_runtime};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+
+use crate::cli::{ExecutorArgs, SchedulerArgs};
+use crate::exit::{CommandError, Done};
+
+/// Runs a scheduler until a signal ends it.
+pub(crate) fn scheduler(args: &SchedulerArgs) -> Result<Done, CommandError> {
+    runtime()?.block_on(async {
+        let mut signals = Signals::new().map_err(CommandError::Runtime)?;
+        let options = SchedulerOptions {
+            bind: args.bind,
+            executor_timeout: Duration::from_secs(args.executor_timeout.into()),
+            driver_timeout: Duration::from_secs(args.driver_timeout.into()),
+        };
+        // It plans with the functions, but runs none: it needs no model.
+        let files = Arc::new(CachedModelFiles::new(cache_dir().map_err(CommandError::Cache)?));
+        let models = ModelSessions::new(files, Catalogue::load()?, NonZeroUsize::MIN);
+        let scheduler = Scheduler::start(options, embed_functions(Arc::new(models))).await?;
+        let address = scheduler.address();
+        warn_if_open("scheduler", address);
+        eprintln!("scheduler at df://{address}");
+        eprintln!("  add executors:  fruitbatch executor --scheduler {address}");
+        eprintln!("  run a job:      fruitbatch run INPUT --output OUT --scheduler df://{address}");
+        signals.next().await;
+        eprintln!("scheduler stops: drivers wait for it to come back, or stop resumable");
+        Ok(Done::Fine)
+    })
+}
+
+/// Runs an executor until a signal ends it, or the scheduler refuses it.
+pub(crate) fn executor(args: &ExecutorArgs) -> Result<Done, CommandError> {
+    // Before any task fails for want of it.
+    let onnx = onnx_runtime().map_err(CommandError::OnnxRuntime)?;
+    let runtime = runtime()?;
+    runtime.block_on(async {
+        let mut signals = Signals::new().map_err(CommandError::Runtime)?;
+        let cache = cache_dir().map_err(CommandError::Cache)?;
+        let slots = args.slots.unwrap_or_else(available_cores);
+        let threads = args.threads.unwrap_or_else(|| slots.min(available_cores()));
+        let files = FetchedModelFiles::new(&cache, args.model_cache_bytes, runtime.handle().clone());
+        let models = ModelSessions::new(Arc::new(files), Catalogue::load()?, threads);
+        let options = ExecutorOptions {
+            bind: args.bind,
+            advertise_host: args.advertise_host.clone(),
+            slots,
+            work_dir: args.work_dir.clone(),
+            timeout: Duration::from_secs(args.executor_timeout.into()),
+            ..ExecutorOptions::new(&args.scheduler)
+        };
+        let executor = Executor::start(options, embed_functions(Arc::new(models))).await?;
+        warn_if_open("executor", executor.address());
+        eprintln!(
+            "executor at {}, {slots} slots, {threads} threads in the model, ONNX Runtime {}",
+            executor.address(),
+            onnx.version
+        );
+        let mut state = executor.state();
+        tokio::select! {
+            refused = refused(&mut state) => return Err(refused),
+            () = signals.next() => {}
+        }
+        let patience = Duration::from_secs(args.drain_timeout.into());
+        let ExecutorState { running_tasks, held_jobs, .. } = state.borrow().clone();
+        eprintln!(
+            "executor leaves: {running_tasks} tasks to end, results of {held_jobs} jobs to hand out, {} s at most; once more \
+             to stop at once",
+            patience.as_secs()
+        );
+        tokio::select! {
+            () = executor.drain(patience) => eprintln!("executor has left"),
+            () = signals.next() => {
+                eprintln!("executor stops at once: its work is done again by others");
+                std::process::exit(1);
+            }
+        }
+        Ok(Done::Fine)
+    })
+}
+
+/// Returns when the scheduler won't have the executor. Whatever else happens between them is logged.
+async fn refused(state: &mut watch::Receiver<ExecutorState>) -> CommandError {
+    match state.wait_for(|state| matches!(state.membership, Membership::Refused { .. })).await {
+        Ok(state) => match &state.membership {
+            Membership::Refused { message } => ClusterError::Refused { message: message.clone() }.into(),
+            other => unreachable!("it waits for a refusal, not for {other:?}"),
+        },
+        // The executor has ended; whoever ended it knows.
+        Err(_) => std::future::pending().await,
+    }
+}
+
+fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(CommandError::Runtime)
+}
+
+fn warn_if_open(role: &str, address: SocketAddr) {
+    if !address.ip().is_loopback() {
+        eprintln!(
+            "warning: this {role} listens on {address} without encryption or authentication: keep the port inside a network \
+             you trust"
+        );
+    }
+}
+
+/// SIGINT and SIGTERM.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
