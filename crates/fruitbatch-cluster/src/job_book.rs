@@ -154,7 +154,7 @@ mod tests {
         let (one, two, nobodys) = (book.next_id().await, book.next_id().await, book.next_id().await);
         book.submitted(&one, "driver");
         book.submitted(&two, "other");
-        assert_eq!(book.take_silent(Duration::from_secs(3600)), []);
+        assert_eq!(book.take_silent(Duration::from_hours(1)), []);
         let mut silent = book.take_silent(NO_PATIENCE);
         silent.sort_by(|a, b| a.session.cmp(&b.session));
         let left = |session: Option<&str>, job: &String| SilentDriver {

@@ -96,6 +96,15 @@ struct Life {
     unreported: Vec<TaskStatus>,
 }
 
+impl Life {
+    fn note(&mut self, outcome: Outcome) {
+        // Those of an earlier life were given to others.
+        if outcome.executor_id == self.registration.id {
+            self.unreported.push(outcome.status);
+        }
+    }
+}
+
 impl Member {
     pub(crate) async fn stay(mut self) {
         let mut load = ProcessLoad::default();
@@ -182,11 +191,11 @@ impl Member {
         };
         // First of all, since it tells the version.
         let report = self.report(&life, load).await;
-        life.fleet.report(report).await.map_err(not_joined)?;
+        life.fleet.report(report).await.map_err(|status| not_joined(&status))?;
         // The first tasks may come before the answer does.
         self.name.set(Some(life.registration.id.clone()));
         let request = RegisterExecutorParams { metadata: Some(life.registration.clone()) };
-        life.scheduler.register_executor(request).await.map_err(not_joined)?;
+        life.scheduler.register_executor(request).await.map_err(|status| not_joined(&status))?;
         life.last_answer = Instant::now();
         Ok(life)
     }
@@ -199,12 +208,12 @@ impl Member {
                 _ = signs.tick() => true,
                 Ok(()) = self.drain_requests.changed() => true,
                 Some(outcome) = self.outcomes.recv() => {
-                    self.note(life, outcome);
+                    life.note(outcome);
                     false
                 }
             };
             while let Ok(outcome) = self.outcomes.try_recv() {
-                self.note(life, outcome);
+                life.note(outcome);
             }
             // Before anything is sent: this process may have been stopped for hours.
             if life.last_answer.elapsed() >= self.timeout {
@@ -244,13 +253,6 @@ impl Member {
                     return End::Left;
                 }
             }
-        }
-    }
-
-    fn note(&self, life: &mut Life, outcome: Outcome) {
-        // Of an earlier life: its tasks were given to others.
-        if outcome.executor_id == life.registration.id {
-            life.unreported.push(outcome.status);
         }
     }
 
@@ -357,7 +359,7 @@ impl Member {
     }
 }
 
-fn not_joined(status: Status) -> NotJoined {
+fn not_joined(status: &Status) -> NotJoined {
     if status.code() == Code::FailedPrecondition {
         NotJoined::Refused(status.message().to_owned())
     } else {

@@ -120,23 +120,21 @@ pub(crate) struct FleetService {
     pub(crate) fleet: Arc<FleetBook>,
 }
 
-impl FleetService {
-    fn check_version(&self, who: &str, version: &str) -> Result<(), Status> {
-        if version == VERSION {
-            return Ok(());
-        }
-        Err(Status::failed_precondition(format!(
-            "this scheduler is fruitbatch {VERSION} and the {who} is fruitbatch {version}; all parts of a fleet must be of \
-             one version"
-        )))
+fn check_version(who: &str, version: &str) -> Result<(), Status> {
+    if version == VERSION {
+        return Ok(());
     }
+    Err(Status::failed_precondition(format!(
+        "this scheduler is fruitbatch {VERSION} and the {who} is fruitbatch {version}; all parts of a fleet must be of \
+         one version"
+    )))
 }
 
 #[tonic::async_trait]
 impl Fleet for FleetService {
     async fn report(&self, request: Request<ExecutorReport>) -> Answer<ReportAnswer> {
         let report = request.into_inner();
-        self.check_version("executor", &report.version)?;
+        check_version("executor", &report.version)?;
         let closed_jobs = self.jobs.closed_of(&report.held_jobs);
         self.fleet.put(report);
         Ok(Response::new(ReportAnswer { closed_jobs }))
@@ -144,7 +142,7 @@ impl Fleet for FleetService {
 
     async fn watch(&self, request: Request<WatchRequest>) -> Answer<FleetView> {
         let WatchRequest { version, session_id } = request.into_inner();
-        self.check_version("driver", &version)?;
+        check_version("driver", &version)?;
         if let Some(session) = &session_id {
             self.jobs.heard_of(session);
         }

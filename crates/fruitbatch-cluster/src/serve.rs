@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::Router;
+use axum::http::StatusCode;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Handle;
 
@@ -34,6 +35,8 @@ pub(crate) fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), C
 
 /// Serves `router` for as long as `threads` live.
 pub(crate) fn serve(threads: &Handle, listener: TcpListener, router: Router) {
+    // Whatever isn't there is not found, also for those who don't speak gRPC.
+    let router = router.fallback(|| async { StatusCode::NOT_FOUND });
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
     threads.spawn(async move {
         // Errors of single connections end these; the server itself goes on for ever.

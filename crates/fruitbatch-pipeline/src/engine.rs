@@ -92,7 +92,7 @@ struct Cluster {
 }
 
 enum Place {
-    Local(Mutex<Option<LocalCluster>>),
+    Local(Mutex<Option<Box<LocalCluster>>>),
     Fleet { scheduler: String, model_store: String },
 }
 
@@ -172,7 +172,7 @@ impl<'a> ClusterEngine<'a> {
                 let local = LocalCluster::start(options, functions).await?;
                 let session = local.session();
                 let watch = FleetWatch::start(local.scheduler(), &session)?;
-                Ok(Cluster { session, watch, place: Place::Local(Mutex::new(Some(local))) })
+                Ok(Cluster { session, watch, place: Place::Local(Mutex::new(Some(Box::new(local)))) })
             }
             SchedulerChoice::Fleet(scheduler) => {
                 let store = ModelStore::of(self.plan)?;

@@ -39,15 +39,13 @@ impl ModelStore {
     /// # Errors
     /// [`RunError::Config`] if the name is no place.
     pub(crate) fn of(plan: &RunPlan) -> Result<Self, RunError> {
-        let uri = match &plan.config.model_store {
-            Some(store) => store
-                .parse::<Location>()
-                .map_err(|source| ConfigError::Location { key: "model-store", source })?
-                .to_string(),
-            None => {
-                let output = plan.output.to_string();
-                format!("{}/{OWN_FOLDER}/{MODELS_FOLDER}/", output.trim_end_matches('/'))
-            }
+        let uri = if let Some(store) = &plan.config.model_store {
+            let store: Location =
+                store.parse().map_err(|source| ConfigError::Location { key: "model-store", source })?;
+            store.to_string()
+        } else {
+            let output = plan.output.to_string();
+            format!("{}/{OWN_FOLDER}/{MODELS_FOLDER}/", output.trim_end_matches('/'))
         };
         Ok(Self { uri, storage: for_executors(&plan.storage_options) })
     }
@@ -142,7 +140,7 @@ impl FetchedModelFiles {
                 return Ok(bytes.into());
             }
             Ok(_) => {
-                tracing::warn!(file = %path.display(), "a fetched model is damaged and is fetched again")
+                tracing::warn!(file = %path.display(), "a fetched model is damaged and is fetched again");
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(in_folder(error)),
