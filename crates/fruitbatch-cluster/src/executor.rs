@@ -9,8 +9,6 @@ use std::time::{Duration, Instant};
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use axum::Router;
-use axum::http::StatusCode;
-use axum::routing::get;
 use ballista_core::serde::protobuf::executor_grpc_server::ExecutorGrpcServer;
 use ballista_executor::flight_service::BallistaFlightService;
 use datafusion::logical_expr::ScalarUDF;
@@ -22,7 +20,7 @@ use crate::executor_service::{CurrentName, ExecutorService};
 use crate::job_data::JobData;
 use crate::membership::{Member, Membership};
 use crate::scheduler::DEFAULT_EXECUTOR_TIMEOUT;
-use crate::serve::{listen, serve};
+use crate::serve::{health_routes, listen, serve};
 use crate::session::{MESSAGE_LIMIT, SchedulerAddress};
 use crate::task_runner::TaskRunner;
 use crate::threads::Threads;
@@ -246,15 +244,8 @@ fn router(service: ExecutorService, work_dir: String, state: watch::Receiver<Exe
                 .max_decoding_message_size(MESSAGE_LIMIT)
                 .max_encoding_message_size(MESSAGE_LIMIT),
         );
-    let ready = move || async move {
-        if state.borrow().membership == Membership::Joined {
-            (StatusCode::OK, "ready\n")
-        } else {
-            (StatusCode::SERVICE_UNAVAILABLE, "not joined\n")
-        }
-    };
-    let health = Router::new().route("/healthz", get(|| async { "alive\n" })).route("/readyz", get(ready));
-    services.routes().into_axum_router().merge(health)
+    let is_ready = move || state.borrow().membership == Membership::Joined;
+    services.routes().into_axum_router().merge(health_routes(is_ready, "not joined\n"))
 }
 
 fn make_work_dir(parent: Option<&Path>) -> Result<TempDir, ClusterError> {

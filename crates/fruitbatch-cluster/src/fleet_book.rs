@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::fleet_protocol::{ExecutorReport, ExecutorView, FleetView};
+use crate::fleet_protocol::{ExecutorReport, FleetExecutor, FleetView};
 
 /// The last report of every executor, those of lost ones left out.
 #[derive(Debug)]
@@ -52,8 +52,8 @@ impl FleetBook {
             if at.elapsed() >= self.timeout {
                 continue;
             }
-            view.executors.push(ExecutorView {
-                executor_id: report.executor_id.clone(),
+            view.executors.push(FleetExecutor {
+                id: report.executor_id.clone(),
                 host_name: report.host_name.clone(),
                 slots: report.slots,
                 running_tasks: report.running_tasks,
@@ -63,7 +63,7 @@ impl FleetBook {
                 photos: report.sessions.iter().map(|session| session.photos).sum(),
             });
         }
-        view.executors.sort_by(|a, b| (&a.host_name, &a.executor_id).cmp(&(&b.host_name, &b.executor_id)));
+        view.executors.sort_by(|a, b| (&a.host_name, &a.id).cmp(&(&b.host_name, &b.id)));
         view
     }
 }

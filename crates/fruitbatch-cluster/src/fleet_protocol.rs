@@ -85,7 +85,7 @@ pub(crate) struct WatchRequest {
 #[derive(Clone, PartialEq, Message)]
 pub(crate) struct FleetView {
     #[prost(message, repeated, tag = "1")]
-    pub(crate) executors: Vec<ExecutorView>,
+    pub(crate) executors: Vec<FleetExecutor>,
     /// What all executors there are have done for the session.
     #[prost(uint64, tag = "2")]
     pub(crate) photos: u64,
@@ -96,24 +96,31 @@ pub(crate) struct FleetView {
     pub(crate) jobs: u32,
 }
 
-/// One executor.
+/// One executor of the fleet.
 #[derive(Clone, PartialEq, Message)]
-pub(crate) struct ExecutorView {
+pub struct FleetExecutor {
+    /// Its identity since it joined.
     #[prost(string, tag = "1")]
-    pub(crate) executor_id: String,
+    pub id: String,
+    /// The name of its machine.
     #[prost(string, tag = "2")]
-    pub(crate) host_name: String,
+    pub host_name: String,
+    /// Tasks that it can run at a time.
     #[prost(uint32, tag = "3")]
-    pub(crate) slots: u32,
+    pub slots: u32,
+    /// Tasks that it runs.
     #[prost(uint32, tag = "4")]
-    pub(crate) running_tasks: u32,
+    pub running_tasks: u32,
+    /// Whether it is about to leave.
     #[prost(bool, tag = "5")]
-    pub(crate) draining: bool,
+    pub draining: bool,
+    /// Resident memory of its process.
     #[prost(uint64, tag = "6")]
-    pub(crate) memory_bytes: u64,
+    pub memory_bytes: u64,
+    /// Cores that its process keeps busy.
     #[prost(float, tag = "7")]
-    pub(crate) busy_cores: f32,
-    /// Photos it has done for all sessions.
+    pub busy_cores: f32,
+    /// Photos it has done for anybody since it joined.
     #[prost(uint64, tag = "8")]
-    pub(crate) photos: u64,
+    pub photos: u64,
 }

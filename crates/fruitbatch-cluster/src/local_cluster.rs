@@ -5,19 +5,14 @@ use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionContext;
 
 use crate::error::ClusterError;
 use crate::executor::{Executor, ExecutorOptions};
-use crate::scheduler::{Scheduler, SchedulerOptions};
+use crate::scheduler::{FOR_EVER, Scheduler, SchedulerOptions};
 use crate::session::connect;
-
-/// Scheduler, executor and driver in one process can't lose each other, but the whole process may be asleep for days (a
-/// closed laptop), after which everybody's last sign of life is old: one year.
-const FOR_EVER: Duration = Duration::from_hours(8760);
 
 /// What a [`LocalCluster`] is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,6 +65,8 @@ impl LocalCluster {
         functions: Vec<Arc<ScalarUDF>>,
     ) -> Result<Self, ClusterError> {
         let any_port = (Ipv4Addr::LOCALHOST, 0).into();
+        // Its parts can't lose each other, but the whole process may be asleep for days (a closed laptop), after which
+        // everybody's last sign of life is old.
         let scheduler =
             SchedulerOptions { bind: any_port, executor_timeout: FOR_EVER, driver_timeout: FOR_EVER };
         let scheduler = Scheduler::start(scheduler, functions.clone()).await?;

@@ -19,7 +19,7 @@ use ballista_core::serde::protobuf::{
 use ballista_core::serde::scheduler::{ExecutorOperatingSystemSpecification, ExecutorSpecification};
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
 use tokio::sync::{mpsc, watch};
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::error::root_of;
@@ -32,8 +32,6 @@ use crate::task_runner::{Outcome, TaskRunner};
 
 /// How often a sign of life is given.
 const SIGN_OF_LIFE: Duration = Duration::from_secs(1);
-/// How long one request may take.
-const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
 /// The pause between attempts to join.
 const JOIN_AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -161,11 +159,7 @@ impl Member {
     }
 
     async fn try_to_join(&self, load: &mut ProcessLoad) -> Result<Life, NotJoined> {
-        let endpoint = Endpoint::from_shared(format!("http://{}", self.scheduler))
-            .map_err(|error| NotJoined::Refused(root_of(&error)))?
-            .connect_timeout(REQUEST_PATIENCE)
-            .timeout(REQUEST_PATIENCE)
-            .tcp_nodelay(true);
+        let endpoint = self.scheduler.endpoint().map_err(|error| NotJoined::Refused(error.to_string()))?;
         let channel = endpoint.connect().await.map_err(|error| NotJoined::Yet(root_of(&error)))?;
         let registration = ExecutorRegistration {
             id: new_instance_id(),
@@ -190,7 +184,7 @@ impl Member {
             registration,
         };
         // First of all, since it tells the version.
-        let report = self.report(&life, load).await;
+        let report = self.report(&life, load, false).await;
         life.fleet.report(report).await.map_err(|status| not_joined(&status))?;
         // The first tasks may come before the answer does.
         self.name.set(Some(life.registration.id.clone()));
@@ -294,20 +288,15 @@ impl Member {
             metadata: Some(life.registration.clone()),
         };
         life.scheduler.heart_beat_from_executor(heartbeat).await?;
-        let mut report = self.report(life, load).await;
-        report.draining = draining;
+        let report = self.report(life, load, draining).await;
         let answer = life.fleet.report(report).await?.into_inner();
         life.last_answer = Instant::now();
         self.tasks.cancel_jobs(|job| answer.closed_jobs.iter().any(|closed| closed == job));
-        for job in &answer.closed_jobs {
-            if let Err(error) = self.data.remove(job, &[]).await {
-                tracing::warn!(job, %error, "the results of a job that is over could not be removed");
-            }
-        }
+        self.remove_results(&answer.closed_jobs).await;
         Ok(())
     }
 
-    async fn report(&self, life: &Life, load: &mut ProcessLoad) -> ExecutorReport {
+    async fn report(&self, life: &Life, load: &mut ProcessLoad, draining: bool) -> ExecutorReport {
         let running_jobs = self.tasks.running_jobs();
         let mut held_jobs = self.data.jobs().await.unwrap_or_default();
         held_jobs.extend(running_jobs.iter().cloned());
@@ -324,7 +313,7 @@ impl Member {
             sessions: sessions
                 .map(|(session_id, photos, bytes)| SessionPhotos { session_id, photos, bytes })
                 .collect(),
-            draining: false,
+            draining,
             memory_bytes,
             busy_cores,
         }
@@ -347,14 +336,16 @@ impl Member {
     async fn drop_everything(&mut self) {
         self.tasks.cancel_jobs(|_| true);
         match self.data.jobs().await {
-            Ok(jobs) => {
-                for job in jobs {
-                    if let Err(error) = self.data.remove(&job, &[]).await {
-                        tracing::warn!(job, %error, "the results of a job could not be removed");
-                    }
-                }
-            }
+            Ok(jobs) => self.remove_results(&jobs).await,
             Err(error) => tracing::warn!(%error, "the folder for intermediate results can't be read"),
+        }
+    }
+
+    async fn remove_results(&self, jobs: impl IntoIterator<Item = &String>) {
+        for job in jobs {
+            if let Err(error) = self.data.remove(job, &[]).await {
+                tracing::warn!(job, %error, "the results of a job that is over could not be removed");
+            }
         }
     }
 }

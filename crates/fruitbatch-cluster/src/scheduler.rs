@@ -6,9 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
-use axum::Router;
-use axum::http::StatusCode;
-use axum::routing::get;
 use ballista_core::config::TaskSchedulingPolicy;
 use ballista_core::flight_proxy_service::BallistaFlightProxyService;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpcServer;
@@ -27,7 +24,7 @@ use crate::fleet_book::FleetBook;
 use crate::fleet_protocol::FleetServer;
 use crate::job_book::JobBook;
 use crate::scheduler_services::{FleetService, SchedulerService};
-use crate::serve::{listen, serve};
+use crate::serve::{health_routes, listen, serve};
 use crate::session::{MESSAGE_LIMIT, session_config, session_state};
 use crate::threads::Threads;
 
@@ -43,8 +40,9 @@ const SERVICE_THREADS: usize = 2;
 /// How often it is looked for executors and drivers that are gone.
 const LOOK_FOR_THE_LOST: Duration = Duration::from_secs(2);
 
-/// For what Ballista would give up on its own: drivers decide how long they wait for executors.
-const FOR_EVER: Duration = Duration::from_hours(8760);
+/// For what Ballista would give up on its own (drivers decide how long they wait for executors), and for what can't be lost
+/// in a cluster of one process.
+pub(crate) const FOR_EVER: Duration = Duration::from_hours(8760);
 
 /// How a [`Scheduler`] is set up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +78,6 @@ pub(crate) const DEFAULT_EXECUTOR_TIMEOUT: Duration = Duration::from_secs(10);
 /// Ballista's REST interface is not there.
 pub struct Scheduler {
     address: SocketAddr,
-    fleet: Arc<FleetBook>,
     threads: Threads,
 }
 
@@ -100,19 +97,13 @@ impl Scheduler {
         functions: Vec<Arc<ScalarUDF>>,
     ) -> Result<Self, ClusterError> {
         let threads = Threads::start("fruitbatch-scheduler", SERVICE_THREADS)?;
-        let fleet = Arc::new(FleetBook::new(options.executor_timeout));
-        let address = threads.run(start(options, functions, Arc::clone(&fleet), threads.handle())).await?;
-        Ok(Self { address, fleet, threads })
+        let address = threads.run(start(options, functions, threads.handle())).await?;
+        Ok(Self { address, threads })
     }
 
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
-    }
-
-    /// How many executors are there now.
-    pub fn executors(&self) -> usize {
-        self.fleet.executors()
     }
 
     /// Stops it; not for async code.
@@ -124,11 +115,10 @@ impl Scheduler {
 async fn start(
     options: SchedulerOptions,
     functions: Vec<Arc<ScalarUDF>>,
-    fleet: Arc<FleetBook>,
     threads: Handle,
 ) -> Result<SocketAddr, ClusterError> {
     let (listener, address) = listen(options.bind)?;
-    let jobs = Arc::new(JobBook::default());
+    let (jobs, fleet) = (Arc::new(JobBook::default()), Arc::new(FleetBook::new(options.executor_timeout)));
     let ballista = start_ballista(&options, address, functions, Arc::clone(&jobs)).await?;
     threads.spawn(watch_executors(ballista.clone(), Arc::clone(&jobs), Arc::clone(&fleet)));
     threads.spawn(watch_drivers(ballista.clone(), Arc::clone(&jobs), options.driver_timeout));
@@ -147,14 +137,7 @@ async fn start(
                 .max_encoding_message_size(MESSAGE_LIMIT),
         )
         .add_service(FleetServer::new(FleetService { jobs, fleet: Arc::clone(&fleet) }));
-    let ready = move || async move {
-        if fleet.executors() == 0 {
-            (StatusCode::SERVICE_UNAVAILABLE, "no executor has joined\n")
-        } else {
-            (StatusCode::OK, "ready\n")
-        }
-    };
-    let health = Router::new().route("/healthz", get(|| async { "alive\n" })).route("/readyz", get(ready));
+    let health = health_routes(move || fleet.executors() > 0, "no executor has joined\n");
     serve(&threads, listener, services.routes().into_axum_router().merge(health));
     Ok(address)
 }

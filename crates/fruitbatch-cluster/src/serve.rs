@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use axum::Router;
 use axum::http::StatusCode;
+use axum::routing::get;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::runtime::Handle;
 
@@ -44,4 +45,15 @@ pub(crate) fn serve(threads: &Handle, listener: TcpListener, router: Router) {
             tracing::error!(%error, "a server stopped");
         }
     });
+}
+
+/// `/healthz`, and `/readyz`, which says `not_ready` unless `is_ready` holds.
+pub(crate) fn health_routes(
+    is_ready: impl Fn() -> bool + Clone + Send + Sync + 'static,
+    not_ready: &'static str,
+) -> Router {
+    let ready = move || async move {
+        if is_ready() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, not_ready) }
+    };
+    Router::new().route("/healthz", get(|| async { "alive\n" })).route("/readyz", get(ready))
 }

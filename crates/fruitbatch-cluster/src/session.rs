@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ballista::prelude::SessionContextExt;
 use ballista_core::config::BALLISTA_SCHEDULER_MAX_PARTITIONS_PER_TASK;
@@ -12,6 +13,7 @@ use datafusion::common::Result;
 use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use tonic::transport::Endpoint;
 
 use crate::codecs::{LogicalCodec, PhysicalCodec};
 use crate::error::ClusterError;
@@ -66,6 +68,18 @@ impl FromStr for SchedulerAddress {
         }
         let port = port.parse().ok().filter(|port| *port != 0).ok_or_else(wrong)?;
         Ok(Self { host: host.to_owned(), port })
+    }
+}
+
+/// How long a request to a scheduler that has nothing to plan or to fetch may take.
+const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
+
+impl SchedulerAddress {
+    /// The way there for short requests.
+    pub(crate) fn endpoint(&self) -> Result<Endpoint, ClusterError> {
+        let endpoint = Endpoint::from_shared(format!("http://{self}"))
+            .map_err(|_| ClusterError::SchedulerAddress { address: self.to_string() })?;
+        Ok(endpoint.connect_timeout(REQUEST_PATIENCE).timeout(REQUEST_PATIENCE).tcp_nodelay(true))
     }
 }
 

@@ -150,13 +150,10 @@ impl TaskRunner {
             start_exec_time: milliseconds_now(),
             ..TaskStatus::default()
         };
-        let outcome = self.execute(task, stop, &mut status).await;
+        let outcome = self.execute(executor_id, task, stop, &mut status).await;
         status.end_exec_time = milliseconds_now();
         status.status = Some(match outcome {
-            Ok(successful) => task_status::Status::Successful(SuccessfulTask {
-                executor_id: executor_id.to_owned(),
-                ..successful
-            }),
+            Ok(successful) => task_status::Status::Successful(successful),
             Err(error) => task_status::Status::Failed(FailedTask::from(error)),
         });
         status
@@ -164,6 +161,7 @@ impl TaskRunner {
 
     async fn execute(
         &self,
+        executor_id: &str,
         task: TaskDefinition,
         stop: CancellationToken,
         status: &mut TaskStatus,
@@ -220,7 +218,7 @@ impl TaskRunner {
         };
         status.metrics = metrics(&*stage);
         Ok(SuccessfulTask {
-            executor_id: String::new(),
+            executor_id: executor_id.to_owned(),
             partitions,
             runtime_stats: stage.collect_runtime_stats_reports(),
             window_state: stage.collect_window_state_reports()?,

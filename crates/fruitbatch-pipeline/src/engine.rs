@@ -117,8 +117,7 @@ impl Cluster {
             if let Some(since) = state.no_executor_since
                 && since.elapsed() > patience
             {
-                let address = scheduler.trim_start_matches("df://").to_owned();
-                return ClusterError::NoExecutors { address, seconds: patience.as_secs() };
+                return no_executors(scheduler, patience);
             }
             if moved.elapsed() > STALLED_AFTER {
                 return ClusterError::Stalled { seconds: STALLED_AFTER.as_secs() };
@@ -205,8 +204,7 @@ impl<'a> ClusterEngine<'a> {
             });
             let joined = fleet.wait_for(|state| !state.executors.is_empty());
             if !matches!(tokio::time::timeout(patience, joined).await, Ok(Ok(_))) {
-                let address = scheduler.trim_start_matches("df://").to_owned();
-                return Err(ClusterError::NoExecutors { address, seconds: patience.as_secs() }.into());
+                return Err(no_executors(scheduler, patience).into());
             }
         }
         Ok(())
@@ -373,6 +371,11 @@ impl Engine for ClusterEngine<'_> {
             }
         }
     }
+}
+
+fn no_executors(scheduler: &str, patience: Duration) -> ClusterError {
+    let address = scheduler.trim_start_matches("df://").to_owned();
+    ClusterError::NoExecutors { address, seconds: patience.as_secs() }
 }
 
 async fn run_job(

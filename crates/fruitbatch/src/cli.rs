@@ -1,11 +1,12 @@
 //! The command line: flags, their help, and nothing else.
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use fruitbatch_cluster::{EXECUTOR_PORT, SCHEDULER_PORT};
 use fruitbatch_pipeline::{OnError, SplitFrom};
 use fruitbatch_vision::{InputLayout, Preprocessing};
 use serde::Serialize;
@@ -301,7 +302,7 @@ Examples:
 Exit codes: 0 stopped by a signal, 1 failed, 2 wrong usage.")]
 pub(crate) struct SchedulerArgs {
     /// The address and port to listen on; port 0 is any that is free
-    #[arg(long, value_name = "ADDRESS:PORT", env = "FRUITBATCH_BIND", default_value = "127.0.0.1:50050")]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "FRUITBATCH_BIND", default_value_t = (Ipv4Addr::LOCALHOST, SCHEDULER_PORT).into())]
     pub(crate) bind: SocketAddr,
     /// An executor silent for so long is lost, and its work is given to others; the same as the executors'
     #[arg(long, value_name = "SECONDS", env = "FRUITBATCH_EXECUTOR_TIMEOUT", default_value_t = 10, value_parser = clap::value_parser!(u32).range(3..))]
@@ -329,7 +330,7 @@ pub(crate) struct ExecutorArgs {
     #[arg(long, value_name = "HOST:PORT", env = "FRUITBATCH_SCHEDULER")]
     pub(crate) scheduler: String,
     /// The address and port to listen on; port 0 is any that is free
-    #[arg(long, value_name = "ADDRESS:PORT", env = "FRUITBATCH_BIND", default_value = "127.0.0.1:50051")]
+    #[arg(long, value_name = "ADDRESS:PORT", env = "FRUITBATCH_BIND", default_value_t = (Ipv4Addr::LOCALHOST, EXECUTOR_PORT).into())]
     pub(crate) bind: SocketAddr,
     /// The name by which the scheduler reaches it [default: the address it listens on, or comes from]
     #[arg(long, value_name = "HOST", env = "FRUITBATCH_ADVERTISE_HOST")]

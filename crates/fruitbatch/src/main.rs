@@ -12,6 +12,7 @@ mod config_layers;
 mod exit;
 mod logging;
 mod progress;
+mod signals;
 mod summary;
 
 fn main() -> ExitCode {

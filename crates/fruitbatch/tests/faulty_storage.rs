@@ -19,6 +19,10 @@ fn text(server: &S3Server, key: &str) -> String {
     String::from_utf8(content.to_vec()).expect("is text")
 }
 
+fn photo_keys(server: &S3Server) -> Vec<String> {
+    server.keys(BUCKET).into_iter().filter(|key| key.starts_with("photos/")).collect()
+}
+
 fn place_and_server(test: &str) -> Option<(Place, S3Server, String)> {
     let place = Place::with_photos(test, 5)?;
     place.run("undisturbed", &[]).assert().success();
@@ -80,8 +84,7 @@ fn one_photo_that_may_not_be_read_is_booked_and_taken_again_on_request() {
     else {
         return;
     };
-    let photos: Vec<String> =
-        server.keys(BUCKET).into_iter().filter(|key| key.starts_with("photos/")).collect();
+    let photos = photo_keys(&server);
     let forbidden = format!("{BUCKET}/{}", photos[3]);
     let archived = format!("{BUCKET}/{}", photos[7]);
     let read = |fault, key: &str| Rule::new(fault).operation("GetObject").key(key);
@@ -114,8 +117,7 @@ fn a_photo_tried_again_and_denied_just_once_more_is_not_left_booked() {
     else {
         return;
     };
-    let photos: Vec<String> =
-        server.keys(BUCKET).into_iter().filter(|key| key.starts_with("photos/")).collect();
+    let photos = photo_keys(&server);
     let denied =
         || Rule::new(Fault::AccessDenied).operation("GetObject").key(&format!("{BUCKET}/{}", photos[3]));
     server.set_faults(FaultPlan::new(0).rule(denied()));

@@ -74,20 +74,22 @@ impl Fleet {
             _networks: networks,
         };
         for _ in 0..executors {
-            let secret = fleet.server.secret_key().to_owned();
-            fleet.add_executor(&secret);
+            fleet.add_executor();
         }
         Some(fleet)
     }
 
     /// Starts an executor on the next host.
-    fn add_executor(&mut self, secret: &str) {
-        let index = self.executors.len();
-        let executor = self.start_executor(index, secret);
+    fn add_executor(&mut self) {
+        let executor = self.start_executor(self.executors.len());
         self.executors.push(executor);
     }
 
-    fn start_executor(&self, index: usize, secret: &str) -> Child {
+    fn start_executor(&self, index: usize) -> Child {
+        self.start_executor_with(index, self.server.access_key(), self.server.secret_key())
+    }
+
+    fn start_executor_with(&self, index: usize, access: &str, secret: &str) -> Child {
         let host = &self.executor_hosts[index];
         let (bind, scheduler) = (
             format!("{}:{EXECUTOR_PORT}", host.inner_address()),
@@ -97,11 +99,6 @@ impl Fleet {
         let mut command = self.place.fruitbatch(&flags);
         // A machine of its own has a cache of its own: the model can only come from the store.
         command.env("FRUITBATCH_CACHE_DIR", self.place.path(&format!("cache-of-{index}")));
-        let access = if secret == self.server.secret_key() {
-            self.server.access_key()
-        } else {
-            self.server.second_keys().0
-        };
         self.with_keys(&mut command, access, secret);
         on_host(host, &command, &self.place, Stdio::null())
     }
@@ -257,8 +254,7 @@ fn an_executor_that_is_asked_to_leave_leaves_nothing_undone() {
     let left = fleet.executors[0].wait().expect("it ends");
     assert_eq!(left.code(), Some(0));
     // And one joins instead, in the middle of the run.
-    let secret = fleet.server.secret_key().to_owned();
-    fleet.add_executor(&secret);
+    fleet.add_executor();
     let heard = driver.succeed();
     assert!(!heard.contains("\"warning\""), "nothing was lost, so nothing is done again:\n{heard}");
     fleet.assert_as_if_nothing_had_happened();
@@ -329,10 +325,10 @@ fn an_interrupted_driver_stops_resumable() {
 fn a_slow_executor_only_takes_its_time() {
     let Some(mut fleet) = Fleet::with("a_slow_executor_only_takes_its_time", 1) else { return };
     let (access, secret) = fleet.server.second_keys();
-    let (access, secret) = (access.to_owned(), secret.to_owned());
-    let slow = Rule::new(Fault::SlowBody).operation("GetObject").access_key(&access);
+    let slow = Rule::new(Fault::SlowBody).operation("GetObject").access_key(access);
     fleet.server.set_faults(FaultPlan::new(0).rule(slow));
-    fleet.add_executor(&secret);
+    let executor = fleet.start_executor_with(fleet.executors.len(), access, secret);
+    fleet.executors.push(executor);
     fleet.start_driver(&[]).succeed();
     fleet.assert_as_if_nothing_had_happened();
 }
@@ -348,13 +344,12 @@ fn without_executors_a_run_waits_and_then_stops_resumable() {
 
     let mut driver = fleet.start_driver(&[]);
     driver.wait_for("has no executor yet");
-    let secret = fleet.server.secret_key().to_owned();
-    fleet.add_executor(&secret);
+    fleet.add_executor();
     driver.wait_for_chunks(2);
     // All of them gone for a while.
     fleet.executors[0].kill().expect("it runs");
     fleet.executors[0].wait().expect("it ends");
-    fleet.executors[0] = fleet.start_executor(0, fleet.server.secret_key());
+    fleet.executors[0] = fleet.start_executor(0);
     driver.succeed();
     fleet.assert_as_if_nothing_had_happened();
 }
@@ -370,7 +365,7 @@ fn ten_kills_at_random_times_change_nothing() {
         let victim = random.gen_range(0..fleet.executors.len());
         fleet.executors[victim].kill().expect("it can be killed, also if it has ended");
         fleet.executors[victim].wait().expect("it ends");
-        fleet.executors[victim] = fleet.start_executor(victim, fleet.server.secret_key());
+        fleet.executors[victim] = fleet.start_executor(victim);
     }
     driver.succeed();
     fleet.assert_as_if_nothing_had_happened();

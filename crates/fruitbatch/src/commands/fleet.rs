@@ -11,11 +11,11 @@ use fruitbatch_cluster::{
 use fruitbatch_pipeline::{FetchedModelFiles, available_cores};
 use fruitbatch_vision::cache::cache_dir;
 use fruitbatch_vision::{CachedModelFiles, Catalogue, ModelSessions, embed_functions, onnx_runtime};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 
 use crate::cli::{ExecutorArgs, SchedulerArgs};
 use crate::exit::{CommandError, Done};
+use crate::signals::Signals;
 
 /// Runs a scheduler until a signal ends it.
 pub(crate) fn scheduler(args: &SchedulerArgs) -> Result<Done, CommandError> {
@@ -117,24 +117,5 @@ fn warn_if_open(role: &str, address: SocketAddr) {
             "warning: this {role} listens on {address} without encryption or authentication: keep the port inside a network \
              you trust"
         );
-    }
-}
-
-/// SIGINT and SIGTERM.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }

@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use crate::cli::{ProgressStyle, RetryArgs, RunArgs};
 use crate::config_layers::LayeredConfig;
 use crate::exit::{CommandError, Done};
+use crate::signals::Signals;
 use crate::{progress, summary};
 
 /// Resolves the configuration and carries it out, or shows what would be done.
@@ -77,19 +78,11 @@ fn inference_threads(slots: NonZeroUsize) -> NonZeroUsize {
 
 /// The first SIGINT or SIGTERM stops the run cleanly; after that the signals do what they always do.
 async fn cancel_on_signal(cancel: CancellationToken) {
-    let Ok(mut terminate) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) else {
-        return;
-    };
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
+    let Ok(mut signals) = Signals::new() else { return };
+    signals.next().await;
     eprintln!("stopping; once more to stop at once");
     cancel.cancel();
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
+    signals.next().await;
     std::process::exit(130);
 }
 
