@@ -1,7 +1,10 @@
 //! What can go wrong with a cluster or a job.
 
+use std::net::SocketAddr;
+
 use ballista_core::error::BallistaError;
 use datafusion::error::DataFusionError;
+use fruitbatch_net::TlsError;
 
 /// Why a cluster isn't there or a job gave no result. Every text is one plain line; nothing of it is nested.
 ///
@@ -22,6 +25,9 @@ pub enum ClusterError {
         /// What the system says.
         problem: String,
     },
+    /// Certificates or keys are no use.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// The scheduler won't have this program.
     #[error("{message}")]
     Refused {
@@ -109,6 +115,7 @@ impl ClusterError {
             | Self::ResultsLost { .. } => true,
             Self::Start { .. }
             | Self::Bind { .. }
+            | Self::Tls(_)
             | Self::Refused { .. }
             | Self::SchedulerAddress { .. }
             | Self::Cancelled
@@ -140,11 +147,6 @@ pub(crate) fn not_started(what: &str) -> impl Fn(BallistaError) -> ClusterError 
     move |error| ClusterError::Start { problem: format!("{what}: {error}") }
 }
 
-/// The innermost error: the outer ones only say `transport error`.
-pub(crate) fn root_of(error: &dyn std::error::Error) -> String {
-    let mut root = error;
-    while let Some(source) = root.source() {
-        root = source;
-    }
-    root.to_string()
+pub(crate) fn not_bound(address: SocketAddr, error: &std::io::Error) -> ClusterError {
+    ClusterError::Bind { address: address.to_string(), problem: error.to_string() }
 }

@@ -12,15 +12,17 @@ use axum::Router;
 use ballista_core::serde::protobuf::executor_grpc_server::ExecutorGrpcServer;
 use ballista_executor::flight_service::BallistaFlightService;
 use datafusion::logical_expr::ScalarUDF;
+use fruitbatch_net::{TlsFiles, health_routes, listen, metrics_routes, serve};
+use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
 
-use crate::error::{ClusterError, not_started};
+use crate::error::{ClusterError, not_bound, not_started};
+use crate::executor_metrics::ExecutorCollector;
 use crate::executor_service::{CurrentName, ExecutorService};
 use crate::job_data::JobData;
 use crate::membership::{Member, Membership};
 use crate::scheduler::DEFAULT_EXECUTOR_TIMEOUT;
-use crate::serve::{health_routes, listen, serve};
 use crate::session::{MESSAGE_LIMIT, SchedulerAddress};
 use crate::task_runner::TaskRunner;
 use crate::threads::Threads;
@@ -53,6 +55,8 @@ pub struct ExecutorOptions {
     /// After so long without an answer from the scheduler it takes itself for given up: it drops what it has and joins
     /// anew. Default: 10 s; the scheduler must be told the same.
     pub timeout: Duration,
+    /// Certificates for its port, and for its way to the scheduler. Default: none, so no TLS.
+    pub tls: TlsFiles,
 }
 
 impl ExecutorOptions {
@@ -65,6 +69,7 @@ impl ExecutorOptions {
             slots: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             work_dir: None,
             timeout: DEFAULT_EXECUTOR_TIMEOUT,
+            tls: TlsFiles::default(),
         }
     }
 }
@@ -76,7 +81,7 @@ impl ExecutorOptions {
 /// peace.
 ///
 /// On its port are Ballista's services for the scheduler and for whoever fetches results, and over HTTP `/healthz` (it
-/// lives) and `/readyz` (it has joined).
+/// lives), `/readyz` (it has joined) and `/metrics`.
 pub struct Executor {
     address: SocketAddr,
     state: watch::Receiver<ExecutorState>,
@@ -110,15 +115,17 @@ impl fmt::Debug for Executor {
 
 impl Executor {
     /// Starts one that knows `functions` beside DataFusion's own. Returns as soon as it listens; it joins the scheduler
-    /// when it can, see [`state`](Self::state).
+    /// when it can, see [`state`](Self::state). Its metrics are told together with those of `registry`.
     ///
     /// # Errors
-    /// [`ClusterError::Bind`] if the port can't be had, [`ClusterError::SchedulerAddress`], and [`ClusterError::Start`] if
-    /// a thread or the work folder can't be had.
+    /// [`ClusterError::Bind`] if the port can't be had, [`ClusterError::SchedulerAddress`], [`ClusterError::Tls`], and
+    /// [`ClusterError::Start`] if a thread or the work folder can't be had.
     pub async fn start(
         options: ExecutorOptions,
         functions: Vec<Arc<ScalarUDF>>,
+        mut registry: Registry,
     ) -> Result<Self, ClusterError> {
+        let (tls, connector) = options.tls.both_sides()?;
         let scheduler: SchedulerAddress = options.scheduler.parse()?;
         let work_dir = make_work_dir(options.work_dir.as_deref())?;
         let services = Threads::start("fruitbatch-executor", SERVICE_THREADS)?;
@@ -126,6 +133,7 @@ impl Executor {
         let (outcome_sender, outcomes) = mpsc::unbounded_channel();
         let tasks = Arc::new(TaskRunner::new(
             &functions,
+            &connector,
             work_dir.path().to_owned(),
             services.handle(),
             task_threads.handle(),
@@ -143,13 +151,19 @@ impl Executor {
         let (drain_until, drain_requests) = watch::channel(None);
         let service =
             ExecutorService { name: Arc::clone(&name), tasks: Arc::clone(&tasks), data: data.clone() };
-        let router = router(service, utf8(work_dir.path())?, state.clone());
+        tasks.register(&mut registry);
+        registry.register_collector(Box::new(ExecutorCollector {
+            slots: options.slots,
+            tasks: Arc::clone(&tasks),
+            state: state.clone(),
+        }));
+        let router = router(service, utf8(work_dir.path())?, state.clone()).merge(metrics_routes(registry));
         let threads = services.handle();
         let bind = options.bind;
         let address = services
             .run(async move {
-                let (listener, address) = listen(bind)?;
-                serve(&threads, listener, router);
+                let (listener, address) = listen(bind).map_err(|error| not_bound(bind, &error))?;
+                serve(&threads, listener, router, tls);
                 Ok(address)
             })
             .await?;
@@ -158,6 +172,7 @@ impl Executor {
             .or_else(|| (!address.ip().is_unspecified()).then(|| address.ip().to_string()));
         let member = Member {
             scheduler,
+            connector,
             advertise_host,
             port: address.port(),
             slots: options.slots,
@@ -196,6 +211,16 @@ impl Executor {
             Ok(Membership::Refused { message }) => Err(ClusterError::Refused { message }),
             Ok(_) => Ok(()),
             Err(_) => Err(ClusterError::Start { problem: "the executor has ended".to_owned() }),
+        }
+    }
+
+    /// Waits until a task fails because the disk with the work folder is full. Every other task would fail as well, and
+    /// quickly, so that this executor would be given them all: it should [`drain`](Self::drain) then.
+    pub async fn disk_full(&self) {
+        let mut disk_full = self.tasks.disk_full();
+        if disk_full.wait_for(|full| *full).await.is_err() {
+            // Nobody is left to find out.
+            std::future::pending().await
         }
     }
 

@@ -1,6 +1,7 @@
 //! What executors have told of themselves.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -11,12 +12,14 @@ use crate::fleet_protocol::{ExecutorReport, FleetExecutor, FleetView};
 pub(crate) struct FleetBook {
     timeout: Duration,
     reports: Mutex<HashMap<String, (ExecutorReport, Instant)>>,
+    photos: AtomicU64,
+    bytes: AtomicU64,
 }
 
 impl FleetBook {
     /// A report counts for `timeout`.
     pub(crate) fn new(timeout: Duration) -> Self {
-        Self { timeout, reports: Mutex::default() }
+        Self { timeout, reports: Mutex::default(), photos: AtomicU64::new(0), bytes: AtomicU64::new(0) }
     }
 
     fn reports(&self) -> MutexGuard<'_, HashMap<String, (ExecutorReport, Instant)>> {
@@ -28,7 +31,19 @@ impl FleetBook {
     }
 
     pub(crate) fn put(&self, report: ExecutorReport) {
-        self.reports().insert(report.executor_id.clone(), (report, Instant::now()));
+        let mut reports = self.reports();
+        let (photos, bytes) = done(&report);
+        let (photos_before, bytes_before) =
+            reports.get(&report.executor_id).map(|(last, _)| done(last)).unwrap_or_default();
+        // An executor forgets sessions that are long over, and then tells less than before.
+        self.photos.fetch_add(photos.saturating_sub(photos_before), Ordering::Relaxed);
+        self.bytes.fetch_add(bytes.saturating_sub(bytes_before), Ordering::Relaxed);
+        reports.insert(report.executor_id.clone(), (report, Instant::now()));
+    }
+
+    /// Photos and bytes that all executors there ever were have done.
+    pub(crate) fn totals(&self) -> (u64, u64) {
+        (self.photos.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
     }
 
     pub(crate) fn remove(&self, executor_id: &str) -> Option<ExecutorReport> {
@@ -60,12 +75,18 @@ impl FleetBook {
                 draining: report.draining,
                 memory_bytes: report.memory_bytes,
                 busy_cores: report.busy_cores,
-                photos: report.sessions.iter().map(|session| session.photos).sum(),
+                photos: done(report).0,
             });
         }
         view.executors.sort_by(|a, b| (&a.host_name, &a.id).cmp(&(&b.host_name, &b.id)));
         view
     }
+}
+
+/// Photos and bytes of all sessions.
+fn done(report: &ExecutorReport) -> (u64, u64) {
+    let sessions = &report.sessions;
+    (sessions.iter().map(|session| session.photos).sum(), sessions.iter().map(|session| session.bytes).sum())
 }
 
 #[cfg(test)]
@@ -95,6 +116,7 @@ mod tests {
         let hosts: Vec<&str> = view.executors.iter().map(|executor| executor.host_name.as_str()).collect();
         assert_eq!(hosts, ["a", "b", "c"]);
         assert_eq!(fleet.view(None, 0).photos, 0);
+        assert_eq!(fleet.totals(), (15, 150));
         assert!(fleet.remove("3").is_some() && fleet.remove("3").is_none());
         assert_eq!(fleet.executors(), 2);
     }

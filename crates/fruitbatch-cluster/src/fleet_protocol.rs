@@ -97,7 +97,8 @@ pub(crate) struct FleetView {
 }
 
 /// One executor of the fleet.
-#[derive(Clone, PartialEq, Message)]
+#[derive(Clone, PartialEq, Message, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub struct FleetExecutor {
     /// Its identity since it joined.
     #[prost(string, tag = "1")]

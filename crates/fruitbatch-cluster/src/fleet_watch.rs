@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use datafusion::prelude::SessionContext;
+use fruitbatch_net::Connector;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -41,9 +42,16 @@ impl FleetWatch {
     ///
     /// # Errors
     /// [`ClusterError::SchedulerAddress`] if the address isn't one.
-    pub fn start(scheduler: &str, session: &SessionContext) -> Result<Self, ClusterError> {
+    pub fn start(
+        scheduler: &str,
+        connector: &Connector,
+        session: &SessionContext,
+    ) -> Result<Self, ClusterError> {
         let address: SchedulerAddress = scheduler.parse()?;
-        let mut fleet = FleetClient::new(address.endpoint()?.connect_lazy());
+        let connector = connector.clone();
+        let new_client =
+            move || address.endpoint(&connector).map(|endpoint| FleetClient::new(endpoint.connect_lazy()));
+        let mut fleet = new_client()?;
         let request = WatchRequest { version: VERSION.to_owned(), session_id: Some(session.session_id()) };
         let (publish, state) = watch::channel(FleetState::default());
         let mut asking = JoinSet::new();
@@ -52,6 +60,12 @@ impl FleetWatch {
             loop {
                 ticker.tick().await;
                 let answer = fleet.watch(request.clone()).await;
+                // A new connection takes new certificates.
+                if answer.is_err()
+                    && let Ok(client) = new_client()
+                {
+                    fleet = client;
+                }
                 publish.send_modify(|state| match answer {
                     Ok(view) => {
                         let view = view.into_inner();

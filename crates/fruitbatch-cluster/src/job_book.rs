@@ -64,6 +64,11 @@ impl JobBook {
         self.books().jobs.len()
     }
 
+    /// Drivers that were heard of, and not yet given up.
+    pub(crate) fn drivers(&self) -> usize {
+        self.books().sessions.len()
+    }
+
     /// Of these jobs, those that are over.
     pub(crate) fn closed_of(&self, jobs: &[String]) -> Vec<String> {
         let books = self.books();
@@ -143,7 +148,7 @@ mod tests {
         let job = book.next_id().await;
         assert_eq!(book.closed_of(&[job.clone(), "old".to_owned()]), ["old"]);
         book.submitted(&job, "driver");
-        assert_eq!(book.open_jobs(), 1);
+        assert_eq!((book.open_jobs(), book.drivers()), (1, 1));
         book.close(&job);
         assert_eq!(book.closed_of(std::slice::from_ref(&job)), [job]);
     }

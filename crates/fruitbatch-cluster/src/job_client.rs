@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use ballista_core::client::BallistaClient;
 use ballista_core::config::BallistaConfig;
-use ballista_core::extension::SessionConfigExt;
+use ballista_core::extension::{BallistaConfigGrpcEndpoint, SessionConfigExt};
 use ballista_core::serde::protobuf::execute_query_failure_result::Failure;
 use ballista_core::serde::protobuf::execute_query_params::Query;
 use ballista_core::serde::protobuf::execute_query_result;
@@ -30,14 +30,15 @@ use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionConfig;
 use datafusion_proto::logical_plan::{AsLogicalPlan, LogicalExtensionCodec};
 use datafusion_proto::protobuf::LogicalPlanNode;
+use fruitbatch_net::{Connector, root_of};
 use futures::{Stream, StreamExt, TryStreamExt};
 use tokio::runtime::Handle;
 use tonic::Code;
 use tonic::transport::Channel;
 
-use crate::error::{ClusterError, root_of};
+use crate::error::ClusterError;
 use crate::fleet_protocol::{FleetClient, VERSION, WatchRequest};
-use crate::session::{MESSAGE_LIMIT, SchedulerAddress};
+use crate::session::{MESSAGE_LIMIT, SchedulerAddress, endpoint_override};
 use crate::task_failure;
 
 /// The pause before the second look at a job, and the longest one: short jobs are seen to end at once, and a long job
@@ -55,6 +56,7 @@ const CONCURRENT_FETCHES: usize = 4;
 #[derive(Clone)]
 pub(crate) struct JobClient {
     address: SchedulerAddress,
+    connector: Connector,
     config: Arc<BallistaConfig>,
     codec: Arc<dyn LogicalExtensionCodec>,
 }
@@ -68,9 +70,10 @@ impl fmt::Debug for JobClient {
 type Scheduler = SchedulerGrpcClient<Channel>;
 
 impl JobClient {
-    pub(crate) fn new(address: SchedulerAddress, config: &SessionConfig) -> Self {
+    pub(crate) fn new(address: SchedulerAddress, connector: Connector, config: &SessionConfig) -> Self {
         Self {
             address,
+            connector,
             config: Arc::new(config.ballista_config()),
             codec: config.ballista_logical_extension_codec(),
         }
@@ -81,7 +84,8 @@ impl JobClient {
     }
 
     pub(crate) fn scheduler_url(&self) -> String {
-        format!("http://{}", self.address)
+        let scheme = if self.connector.uses_tls() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
     }
 
     pub(crate) fn ballista_config(&self) -> &BallistaConfig {
@@ -118,14 +122,15 @@ impl JobClient {
     }
 
     async fn channel(&self) -> Result<Channel, ClusterError> {
-        let unreachable = |problem: String| ClusterError::SchedulerUnreachable {
+        let unreachable = |error: &dyn std::error::Error| ClusterError::SchedulerUnreachable {
             address: self.address.to_string(),
-            problem,
+            problem: root_of(error),
         };
-        let endpoint =
-            create_grpc_client_endpoint(self.scheduler_url(), Some(&GrpcClientConfig::from(&*self.config)))
-                .map_err(|error| unreachable(root_of(&error)))?;
-        endpoint.connect().await.map_err(|error| unreachable(root_of(&error)))
+        let settings = GrpcClientConfig::from(&*self.config);
+        let endpoint = create_grpc_client_endpoint(self.scheduler_url(), Some(&settings))
+            .map_err(|error| unreachable(&error))?;
+        let endpoint = self.connector.secure(endpoint).map_err(|error| self.address.unreachable(error))?;
+        endpoint.connect().await.map_err(|error| unreachable(&error))
     }
 
     /// The query as it is sent.
@@ -209,8 +214,9 @@ impl JobClient {
                     &address.0,
                     address.1,
                     MESSAGE_LIMIT,
-                    self.config.use_tls(),
-                    None,
+                    self.connector.uses_tls(),
+                    endpoint_override(&self.connector)
+                        .map(|secure| Arc::new(BallistaConfigGrpcEndpoint::new(secure))),
                     u8::try_from(self.config.io_retries_times()).unwrap_or(u8::MAX),
                     self.config.io_retry_wait_time_ms() as u64,
                     0,

@@ -26,7 +26,7 @@
 //!
 //! # Functions
 //! Functions travel by name: driver, scheduler and executors each hold their own copy of the same functions, and what
-//! they need to know beside their arguments they get as literal arguments.
+//! they need to know beside their arguments they get as literal arguments. [`EXECUTOR_HOST`] is everywhere.
 //!
 //! # Example
 //! ```
@@ -61,6 +61,8 @@
 mod codecs;
 mod error;
 mod executor;
+mod executor_host;
+mod executor_metrics;
 mod executor_service;
 mod fleet_book;
 mod fleet_protocol;
@@ -72,8 +74,8 @@ mod job_planner;
 mod local_cluster;
 mod membership;
 mod scheduler;
+mod scheduler_metrics;
 mod scheduler_services;
-mod serve;
 mod session;
 mod task_failure;
 mod task_runner;
@@ -83,9 +85,10 @@ pub use ballista_core::BALLISTA_VERSION;
 pub use codecs::{LogicalCodec, PhysicalCodec};
 pub use error::ClusterError;
 pub use executor::{EXECUTOR_PORT, Executor, ExecutorOptions, ExecutorState};
+pub use executor_host::EXECUTOR_HOST;
 pub use fleet_protocol::FleetExecutor;
 pub use fleet_watch::{FleetState, FleetWatch};
 pub use local_cluster::{LocalCluster, LocalClusterOptions};
 pub use membership::Membership;
-pub use scheduler::{SCHEDULER_PORT, Scheduler, SchedulerOptions};
+pub use scheduler::{FleetSnapshot, SCHEDULER_PORT, Scheduler, SchedulerOptions};
 pub use session::{MESSAGE_LIMIT, connect};

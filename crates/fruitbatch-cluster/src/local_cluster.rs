@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionContext;
+use fruitbatch_net::Connector;
+use prometheus_client::registry::Registry;
 
 use crate::error::ClusterError;
 use crate::executor::{Executor, ExecutorOptions};
@@ -67,9 +69,13 @@ impl LocalCluster {
         let any_port = (Ipv4Addr::LOCALHOST, 0).into();
         // Its parts can't lose each other, but the whole process may be asleep for days (a closed laptop), after which
         // everybody's last sign of life is old.
-        let scheduler =
-            SchedulerOptions { bind: any_port, executor_timeout: FOR_EVER, driver_timeout: FOR_EVER };
-        let scheduler = Scheduler::start(scheduler, functions.clone()).await?;
+        let scheduler = SchedulerOptions {
+            bind: any_port,
+            executor_timeout: FOR_EVER,
+            driver_timeout: FOR_EVER,
+            ..SchedulerOptions::default()
+        };
+        let scheduler = Scheduler::start(scheduler, functions.clone(), Registry::default()).await?;
         let address = format!("df://{}", scheduler.address());
         let executor = ExecutorOptions {
             bind: any_port,
@@ -78,9 +84,9 @@ impl LocalCluster {
             timeout: FOR_EVER,
             ..ExecutorOptions::new(&address)
         };
-        let executor = Executor::start(executor, functions.clone()).await?;
+        let executor = Executor::start(executor, functions.clone(), Registry::default()).await?;
         executor.joined().await?;
-        let session = connect(&address, &functions).await?;
+        let session = connect(&address, &Connector::default(), &functions).await?;
         Ok(Self { session, address, executor, scheduler })
     }
 

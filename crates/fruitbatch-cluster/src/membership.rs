@@ -17,13 +17,14 @@ use ballista_core::serde::protobuf::{
     TaskStatus, UpdateTaskStatusParams, executor_status,
 };
 use ballista_core::serde::scheduler::{ExecutorOperatingSystemSpecification, ExecutorSpecification};
+use fruitbatch_net::{Connector, root_of};
 use sysinfo::{ProcessRefreshKind, ProcessesToUpdate, System};
 use tokio::sync::{mpsc, watch};
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use crate::error::root_of;
 use crate::executor::ExecutorState;
+use crate::executor_host::host_name;
 use crate::executor_service::CurrentName;
 use crate::fleet_protocol::{ExecutorReport, FleetClient, SessionPhotos, VERSION};
 use crate::job_data::JobData;
@@ -57,6 +58,7 @@ pub enum Membership {
 /// All that staying with a scheduler needs.
 pub(crate) struct Member {
     pub(crate) scheduler: SchedulerAddress,
+    pub(crate) connector: Connector,
     pub(crate) advertise_host: Option<String>,
     pub(crate) port: u16,
     pub(crate) slots: NonZeroUsize,
@@ -159,7 +161,9 @@ impl Member {
     }
 
     async fn try_to_join(&self, load: &mut ProcessLoad) -> Result<Life, NotJoined> {
-        let endpoint = self.scheduler.endpoint().map_err(|error| NotJoined::Refused(error.to_string()))?;
+        // A file that is being replaced is whole again at the next attempt.
+        let endpoint =
+            self.scheduler.endpoint(&self.connector).map_err(|error| NotJoined::Yet(error.to_string()))?;
         let channel = endpoint.connect().await.map_err(|error| NotJoined::Yet(root_of(&error)))?;
         let registration = ExecutorRegistration {
             id: new_instance_id(),
@@ -305,7 +309,7 @@ impl Member {
         ExecutorReport {
             version: VERSION.to_owned(),
             executor_id: life.registration.id.clone(),
-            host_name: System::host_name().unwrap_or_default(),
+            host_name: host_name(),
             slots: u32::try_from(self.slots.get()).unwrap_or(u32::MAX),
             running_tasks: u32::try_from(self.tasks.running_tasks()).unwrap_or(u32::MAX),
             running_jobs: running_jobs.into_iter().collect(),

@@ -7,25 +7,28 @@ use std::time::Duration;
 
 use arrow_flight::flight_service_server::FlightServiceServer;
 use ballista_core::config::TaskSchedulingPolicy;
+use ballista_core::extension::BallistaConfigGrpcEndpoint;
 use ballista_core::flight_proxy_service::BallistaFlightProxyService;
+use ballista_core::serde::BallistaCodec;
 use ballista_core::serde::protobuf::scheduler_grpc_server::SchedulerGrpcServer;
 use ballista_scheduler::cluster::{BallistaCluster, ClusterStateEvent};
 use ballista_scheduler::config::SchedulerConfig;
-use ballista_scheduler::scheduler_process::create_scheduler;
 use ballista_scheduler::scheduler_server::SchedulerServer;
 use datafusion::logical_expr::ScalarUDF;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
+use fruitbatch_net::{Connector, TlsFiles, health_routes, listen, metrics_routes, serve};
 use futures::StreamExt;
+use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 
 use crate::codecs::{LogicalCodec, PhysicalCodec};
-use crate::error::{ClusterError, not_started};
+use crate::error::{ClusterError, not_bound, not_started};
 use crate::fleet_book::FleetBook;
-use crate::fleet_protocol::FleetServer;
+use crate::fleet_protocol::{FleetExecutor, FleetServer};
 use crate::job_book::JobBook;
+use crate::scheduler_metrics::{BooksCollector, SchedulerMetrics};
 use crate::scheduler_services::{FleetService, SchedulerService};
-use crate::serve::{health_routes, listen, serve};
-use crate::session::{MESSAGE_LIMIT, session_config, session_state};
+use crate::session::{MESSAGE_LIMIT, endpoint_override, session_config, session_state};
 use crate::threads::Threads;
 
 /// The port that a scheduler listens on unless told otherwise.
@@ -55,6 +58,8 @@ pub struct SchedulerOptions {
     pub executor_timeout: Duration,
     /// After so long without a sign of life of a driver its jobs are cancelled. Default: 60 s.
     pub driver_timeout: Duration,
+    /// Certificates for its port, and for its way to the executors. Default: none, so no TLS.
+    pub tls: TlsFiles,
 }
 
 impl Default for SchedulerOptions {
@@ -63,6 +68,7 @@ impl Default for SchedulerOptions {
             bind: (Ipv4Addr::LOCALHOST, SCHEDULER_PORT).into(),
             executor_timeout: DEFAULT_EXECUTOR_TIMEOUT,
             driver_timeout: Duration::from_mins(1),
+            tls: TlsFiles::default(),
         }
     }
 }
@@ -74,11 +80,36 @@ pub(crate) const DEFAULT_EXECUTOR_TIMEOUT: Duration = Duration::from_secs(10);
 /// A running scheduler. Dropping it stops it at once; the jobs it had are gone with it.
 ///
 /// On its port are Ballista's service for drivers and executors, a proxy by which drivers fetch results from executors
-/// they can't reach, the fleet's own service, and over HTTP `/healthz` (it lives) and `/readyz` (it has an executor).
+/// they can't reach, the fleet's own service, and over HTTP `/healthz` (it lives), `/readyz` (it has an executor) and
+/// `/metrics`.
 /// Ballista's REST interface is not there.
 pub struct Scheduler {
     address: SocketAddr,
+    books: Books,
     threads: Threads,
+}
+
+/// What a scheduler knows of its fleet and its jobs.
+#[derive(Clone)]
+struct Books {
+    jobs: Arc<JobBook>,
+    fleet: Arc<FleetBook>,
+    metrics: SchedulerMetrics,
+}
+
+/// The fleet at one moment, as its scheduler sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FleetSnapshot {
+    /// The executors, by host name.
+    pub executors: Vec<FleetExecutor>,
+    /// Jobs that somebody still wants something of.
+    pub open_jobs: usize,
+    /// Tasks that wait for a free slot.
+    pub pending_tasks: u64,
+    /// Photos done since the scheduler started, those of tasks that were tried again each time.
+    pub photos: u64,
+    /// Their files' bytes.
+    pub bytes: u64,
 }
 
 impl fmt::Debug for Scheduler {
@@ -88,17 +119,39 @@ impl fmt::Debug for Scheduler {
 }
 
 impl Scheduler {
-    /// Starts one that knows `functions` beside DataFusion's own, and returns when it listens.
+    /// Starts one that knows `functions` beside DataFusion's own, and returns when it listens. Its metrics are told
+    /// together with those of `registry`.
     ///
     /// # Errors
-    /// [`ClusterError::Bind`] if the port can't be had, [`ClusterError::Start`] for anything else.
+    /// [`ClusterError::Bind`] if the port can't be had, [`ClusterError::Tls`] if the certificates are no use,
+    /// [`ClusterError::Start`] for anything else.
     pub async fn start(
         options: SchedulerOptions,
         functions: Vec<Arc<ScalarUDF>>,
+        registry: Registry,
     ) -> Result<Self, ClusterError> {
         let threads = Threads::start("fruitbatch-scheduler", SERVICE_THREADS)?;
-        let address = threads.run(start(options, functions, threads.handle())).await?;
-        Ok(Self { address, threads })
+        let books = Books {
+            jobs: Arc::default(),
+            fleet: Arc::new(FleetBook::new(options.executor_timeout)),
+            metrics: SchedulerMetrics::default(),
+        };
+        let starting = start(options, functions, books.clone(), registry, threads.handle());
+        let address = threads.run(starting).await?;
+        Ok(Self { address, books, threads })
+    }
+
+    /// The fleet, now.
+    pub fn fleet(&self) -> FleetSnapshot {
+        let Books { jobs, fleet, metrics } = &self.books;
+        let (photos, bytes) = fleet.totals();
+        FleetSnapshot {
+            executors: fleet.view(None, 0).executors,
+            open_jobs: jobs.open_jobs(),
+            pending_tasks: metrics.pending_tasks(),
+            photos,
+            bytes,
+        }
     }
 
     /// Where it listens.
@@ -115,15 +168,24 @@ impl Scheduler {
 async fn start(
     options: SchedulerOptions,
     functions: Vec<Arc<ScalarUDF>>,
+    books: Books,
+    mut registry: Registry,
     threads: Handle,
 ) -> Result<SocketAddr, ClusterError> {
-    let (listener, address) = listen(options.bind)?;
-    let (jobs, fleet) = (Arc::new(JobBook::default()), Arc::new(FleetBook::new(options.executor_timeout)));
-    let ballista = start_ballista(&options, address, functions, Arc::clone(&jobs)).await?;
-    threads.spawn(watch_executors(ballista.clone(), Arc::clone(&jobs), Arc::clone(&fleet)));
-    threads.spawn(watch_drivers(ballista.clone(), Arc::clone(&jobs), options.driver_timeout));
+    let (tls, connector) = options.tls.both_sides()?;
+    let (listener, address) = listen(options.bind).map_err(|error| not_bound(options.bind, &error))?;
+    let ballista = start_ballista(&options, address, functions, &books, &connector).await?;
+    threads.spawn(watch_executors(ballista.clone(), books.clone()));
+    threads.spawn(watch_drivers(ballista.clone(), Arc::clone(&books.jobs), options.driver_timeout));
 
-    let flight_proxy = BallistaFlightProxyService::new(MESSAGE_LIMIT, MESSAGE_LIMIT, false, None);
+    let Books { jobs, fleet, metrics } = books;
+    metrics.register(&mut registry);
+    registry
+        .register_collector(Box::new(BooksCollector { fleet: Arc::clone(&fleet), jobs: Arc::clone(&jobs) }));
+    let secure =
+        endpoint_override(&connector).map(|secure| Arc::new(BallistaConfigGrpcEndpoint::new(secure)));
+    let flight_proxy =
+        BallistaFlightProxyService::new(MESSAGE_LIMIT, MESSAGE_LIMIT, connector.uses_tls(), secure);
     let mut services = tonic::service::Routes::builder();
     services
         .add_service(
@@ -138,7 +200,8 @@ async fn start(
         )
         .add_service(FleetServer::new(FleetService { jobs, fleet: Arc::clone(&fleet) }));
     let health = health_routes(move || fleet.executors() > 0, "no executor has joined\n");
-    serve(&threads, listener, services.routes().into_axum_router().merge(health));
+    let router = services.routes().into_axum_router().merge(health).merge(metrics_routes(registry));
+    serve(&threads, listener, router, tls);
     Ok(address)
 }
 
@@ -148,7 +211,8 @@ async fn start_ballista(
     options: &SchedulerOptions,
     address: SocketAddr,
     functions: Vec<Arc<ScalarUDF>>,
-    jobs: Arc<JobBook>,
+    books: &Books,
+    connector: &Connector,
 ) -> Result<BallistaScheduler, ClusterError> {
     let message_limit = u32::try_from(MESSAGE_LIMIT).unwrap_or(u32::MAX);
     let config = SchedulerConfig {
@@ -159,9 +223,9 @@ async fn start_ballista(
         expire_dead_executor_interval_seconds: LOOK_FOR_THE_LOST.as_secs(),
         no_executors_grace_period_seconds: FOR_EVER.as_secs(),
         enable_embedded_flight_proxy: true,
-        override_logical_codec: Some(Arc::new(LogicalCodec::default())),
-        override_physical_codec: Some(Arc::new(PhysicalCodec::default())),
-        job_id_generator: Some(jobs),
+        job_id_generator: Some(Arc::clone(&books.jobs) as _),
+        override_create_grpc_client_endpoint: endpoint_override(connector),
+        use_tls: connector.uses_tls(),
         ..SchedulerConfig::default()
     }
     // Executors report to where they were told to, not to this name.
@@ -171,15 +235,24 @@ async fn start_ballista(
     .with_grpc_server_max_decoding_message_size(message_limit)
     .with_grpc_server_max_encoding_message_size(message_limit)
     .with_grpc_client_max_message_size(message_limit)
-    .with_override_config_producer(Arc::new(session_config))
+    .with_override_config_producer(Arc::new({
+        let connector = connector.clone();
+        move || session_config(&connector)
+    }))
     .with_override_session_builder(Arc::new(move |config| session_state(config, &functions)));
     let config = Arc::new(config);
     let cluster = BallistaCluster::new_from_config(&config).await.map_err(not_started("no scheduler"))?;
-    create_scheduler(cluster, config).await.map_err(not_started("no scheduler"))
+    let codec = BallistaCodec::new(Arc::new(LogicalCodec::default()), Arc::new(PhysicalCodec::default()));
+    let metrics = Arc::new(books.metrics.clone());
+    let mut scheduler =
+        BallistaScheduler::new(config.scheduler_endpoint(), cluster, codec, Arc::clone(&config), metrics);
+    scheduler.init().await.map_err(not_started("no scheduler"))?;
+    Ok(scheduler)
 }
 
 /// Tells of executors that come and go, and ends the jobs that too many were lost with.
-async fn watch_executors(ballista: BallistaScheduler, jobs: Arc<JobBook>, fleet: Arc<FleetBook>) {
+async fn watch_executors(ballista: BallistaScheduler, books: Books) {
+    let Books { jobs, fleet, metrics } = books;
     let mut events = match ballista.cluster_state_events().await {
         Ok(events) => events,
         Err(error) => {
@@ -190,6 +263,7 @@ async fn watch_executors(ballista: BallistaScheduler, jobs: Arc<JobBook>, fleet:
     while let Some(event) = events.next().await {
         match event {
             ClusterStateEvent::RegisteredExecutor { executor_id } => {
+                metrics.executors_joined.inc();
                 tracing::info!(executor_id, "an executor joined");
             }
             ClusterStateEvent::RemovedExecutor { executor_id } => {
@@ -198,6 +272,7 @@ async fn watch_executors(ballista: BallistaScheduler, jobs: Arc<JobBook>, fleet:
                     tracing::info!(executor_id, host = last.host_name, "an executor left");
                     continue;
                 }
+                metrics.executors_lost.inc();
                 tracing::warn!(
                     executor_id,
                     host = last.host_name,

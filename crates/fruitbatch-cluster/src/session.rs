@@ -7,16 +7,18 @@ use std::time::Duration;
 
 use ballista::prelude::SessionContextExt;
 use ballista_core::config::BALLISTA_SCHEDULER_MAX_PARTITIONS_PER_TASK;
-use ballista_core::extension::SessionConfigExt;
-use ballista_core::utils::default_session_builder;
+use ballista_core::extension::{EndpointOverrideFn, SessionConfigExt};
+use ballista_core::utils::{GrpcClientConfig, create_grpc_client_endpoint, default_session_builder};
 use datafusion::common::Result;
 use datafusion::execution::{FunctionRegistry, SessionState};
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::{SessionConfig, SessionContext};
+use fruitbatch_net::{ConnectError, Connector};
 use tonic::transport::Endpoint;
 
 use crate::codecs::{LogicalCodec, PhysicalCodec};
 use crate::error::ClusterError;
+use crate::executor_host::executor_host;
 use crate::job_client::JobClient;
 use crate::job_planner::JobPlanner;
 
@@ -29,18 +31,40 @@ pub const MESSAGE_LIMIT: usize = 1 << 30;
 ///
 /// One partition is one task: Ballista would otherwise pack as many into a task as an executor has free slots, and its
 /// tasks would differ in size from run to run.
-pub(crate) fn session_config() -> SessionConfig {
-    SessionConfig::new_with_ballista()
+pub(crate) fn session_config(connector: &Connector) -> SessionConfig {
+    let config = SessionConfig::new_with_ballista()
         .with_ballista_logical_extension_codec(Arc::new(LogicalCodec::default()))
         .with_ballista_physical_extension_codec(Arc::new(PhysicalCodec::default()))
         .with_ballista_grpc_client_max_message_size(MESSAGE_LIMIT)
-        .set_usize(BALLISTA_SCHEDULER_MAX_PARTITIONS_PER_TASK, 1)
+        .set_usize(BALLISTA_SCHEDULER_MAX_PARTITIONS_PER_TASK, 1);
+    match endpoint_override(connector) {
+        Some(secure) => {
+            config.with_ballista_use_tls(true).with_ballista_override_create_grpc_client_endpoint(secure)
+        }
+        None => config,
+    }
+}
+
+/// By what Ballista's own clients get TLS. It writes `http` into the addresses of some, and TLS is only spoken over
+/// `https`: the endpoint is made anew, with Ballista's settings.
+pub(crate) fn endpoint_override(connector: &Connector) -> Option<EndpointOverrideFn> {
+    if !connector.uses_tls() {
+        return None;
+    }
+    let connector = connector.clone();
+    Some(Arc::new(move |endpoint| {
+        let authority = endpoint.uri().authority().map(ToString::to_string).unwrap_or_default();
+        let settings = GrpcClientConfig::default();
+        let endpoint = create_grpc_client_endpoint(format!("https://{authority}"), Some(&settings))?;
+        Ok(connector.secure(endpoint)?)
+    }))
 }
 
 /// A session state with Ballista's functions and `functions`, as the scheduler plans with and executors look functions up
 /// in.
 pub(crate) fn session_state(config: SessionConfig, functions: &[Arc<ScalarUDF>]) -> Result<SessionState> {
     let mut state = default_session_builder(config)?;
+    state.register_udf(executor_host())?;
     for function in functions {
         state.register_udf(Arc::clone(function))?;
     }
@@ -76,10 +100,20 @@ const REQUEST_PATIENCE: Duration = Duration::from_secs(5);
 
 impl SchedulerAddress {
     /// The way there for short requests.
-    pub(crate) fn endpoint(&self) -> Result<Endpoint, ClusterError> {
-        let endpoint = Endpoint::from_shared(format!("http://{self}"))
-            .map_err(|_| ClusterError::SchedulerAddress { address: self.to_string() })?;
+    pub(crate) fn endpoint(&self, connector: &Connector) -> Result<Endpoint, ClusterError> {
+        let endpoint = connector.endpoint(&self.to_string()).map_err(|error| self.unreachable(error))?;
         Ok(endpoint.connect_timeout(REQUEST_PATIENCE).timeout(REQUEST_PATIENCE).tcp_nodelay(true))
+    }
+
+    pub(crate) fn unreachable(&self, error: ConnectError) -> ClusterError {
+        let address = self.to_string();
+        match error {
+            ConnectError::Address { .. } => ClusterError::SchedulerAddress { address },
+            ConnectError::Tls(error) => error.into(),
+            ConnectError::Unreachable { problem, .. } => {
+                ClusterError::SchedulerUnreachable { address, problem }
+            }
+        }
     }
 }
 
@@ -89,7 +123,7 @@ impl fmt::Display for SchedulerAddress {
     }
 }
 
-/// A session whose queries run as jobs of the cluster behind `scheduler` (`df://HOST:PORT`).
+/// A session whose queries run as jobs of the cluster behind `scheduler` (`df://HOST:PORT`), reached by `connector`.
 ///
 /// `functions` are what queries may call beside DataFusion's own; the cluster's scheduler and executors must have
 /// functions of the same names.
@@ -100,15 +134,20 @@ impl fmt::Display for SchedulerAddress {
 ///
 /// # Errors
 /// If the address isn't one, or nobody answers there.
-pub async fn connect(scheduler: &str, functions: &[Arc<ScalarUDF>]) -> Result<SessionContext, ClusterError> {
+pub async fn connect(
+    scheduler: &str,
+    connector: &Connector,
+    functions: &[Arc<ScalarUDF>],
+) -> Result<SessionContext, ClusterError> {
     let address: SchedulerAddress = scheduler.parse()?;
-    let config = session_config();
-    let client = JobClient::new(address.clone(), &config);
+    let config = session_config(connector);
+    let client = JobClient::new(address.clone(), connector.clone(), &config);
     client.check_scheduler().await?;
     let config = config.with_ballista_query_planner(Arc::new(JobPlanner::new(client)));
     let state = session_state(config, &[])?;
     let session = SessionContext::remote_with_state(&format!("df://{address}"), state).await?;
     // Only now: making the session a remote one sets its functions back to the defaults.
+    session.register_udf(ScalarUDF::clone(&executor_host()));
     for function in functions {
         session.register_udf(ScalarUDF::clone(function));
     }

@@ -5,12 +5,14 @@
 //! driver looks for the marks.
 
 use std::fmt;
+use std::io::{self, ErrorKind};
 
 use ballista_core::error::BallistaError;
 use datafusion::arrow::error::ArrowError;
 use datafusion::error::DataFusionError;
 
 use crate::ClusterError;
+use crate::executor_host::host_name;
 
 const STORAGE_FAULT: &str = "[[storage-fault| ";
 const TASK_FAILED: &str = "[[task-failed| ";
@@ -41,6 +43,8 @@ impl std::error::Error for MarkedFailure {}
 enum Root {
     /// Passes with time: the scheduler tries the task again.
     StorageFault(String),
+    /// The disk with this executor's intermediate results is full: passes with another executor.
+    DiskFull(String),
     /// The scheduler knows what to do (it runs the stage again that made the missing data): left as it is.
     FetchFailed,
     Failed(String),
@@ -48,7 +52,7 @@ enum Root {
 
 fn root(error: &DataFusionError) -> Root {
     match error.find_root() {
-        DataFusionError::IoError(error) => Root::StorageFault(error.to_string()),
+        DataFusionError::IoError(error) => io_root(error),
         DataFusionError::External(inner) => match inner.downcast_ref::<BallistaError>() {
             Some(error) => ballista_root(error),
             None => Root::Failed(inner.to_string()),
@@ -58,6 +62,7 @@ fn root(error: &DataFusionError) -> Root {
                 Some(error) => root(error),
                 None => Root::Failed(inner.to_string()),
             },
+            ArrowError::IoError(_, error) => io_root(error),
             error => Root::Failed(error.to_string()),
         },
         error => Root::Failed(error.message().into_owned()),
@@ -67,18 +72,33 @@ fn root(error: &DataFusionError) -> Root {
 fn ballista_root(error: &BallistaError) -> Root {
     match error {
         BallistaError::DataFusionError(error) => root(error),
-        BallistaError::IoError(error) => Root::StorageFault(error.to_string()),
+        BallistaError::IoError(error) => io_root(error),
         BallistaError::FetchFailed(..) => Root::FetchFailed,
         error => Root::Failed(error.to_string()),
     }
+}
+
+fn io_root(error: &io::Error) -> Root {
+    match error.kind() {
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => Root::DiskFull(format!(
+            "the disk with the work folder of the executor on {} is full: {error}",
+            host_name()
+        )),
+        _ => Root::StorageFault(error.to_string()),
+    }
+}
+
+/// Whether a task failed because this executor's disk is full: it will fail every other one as well.
+pub(crate) fn is_disk_full(error: &DataFusionError) -> bool {
+    matches!(root(error), Root::DiskFull(_))
 }
 
 /// The same error in the form that survives the way to the driver; it stays as retryable as it was.
 pub(crate) fn mark(error: DataFusionError) -> DataFusionError {
     match root(&error) {
         Root::FetchFailed => error,
-        Root::StorageFault(message) => {
-            DataFusionError::IoError(std::io::Error::other(MarkedFailure { mark: STORAGE_FAULT, message }))
+        Root::StorageFault(message) | Root::DiskFull(message) => {
+            DataFusionError::IoError(io::Error::other(MarkedFailure { mark: STORAGE_FAULT, message }))
         }
         Root::Failed(message) => {
             DataFusionError::External(Box::new(MarkedFailure { mark: TASK_FAILED, message }))
@@ -152,6 +172,23 @@ mod tests {
         assert!(FailedTask::from(BallistaError::from(mark(nested))).retryable);
         let other = DataFusionError::Execution("no such model".into());
         assert!(!FailedTask::from(BallistaError::from(mark(other))).retryable);
+    }
+
+    #[test]
+    fn a_full_disk_is_known_and_tried_elsewhere() {
+        let full = || io::Error::from(ErrorKind::StorageFull);
+        for error in [
+            DataFusionError::IoError(full()).context("writing"),
+            DataFusionError::ArrowError(Box::new(ArrowError::IoError(String::new(), full())), None),
+        ] {
+            assert!(is_disk_full(&error));
+            let told = unmark(&as_the_scheduler_tells_it(error));
+            assert!(
+                matches!(&told, ClusterError::StorageFault { message } if message.contains("is full")),
+                "{told}"
+            );
+        }
+        assert!(!is_disk_full(&DataFusionError::IoError(ErrorKind::ConnectionReset.into())));
     }
 
     #[test]

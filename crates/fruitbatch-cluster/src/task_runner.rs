@@ -21,11 +21,17 @@ use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionConfig;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
+use fruitbatch_net::{Connector, Labels};
 use fruitbatch_scan::{PhotoMeter, ReadRuntime, TaskStop};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::registry::Registry;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::codecs::{LogicalCodec, PhysicalCodec};
 use crate::error::{ClusterError, not_started};
@@ -61,6 +67,8 @@ pub(crate) struct TaskRunner {
     outcomes: UnboundedSender<Outcome>,
     running: Mutex<HashMap<TaskKey, CancellationToken>>,
     meters: Mutex<Meters>,
+    outcome_counts: Family<Labels, Counter>,
+    disk_full: watch::Sender<bool>,
 }
 
 #[derive(Default)]
@@ -68,24 +76,27 @@ struct Meters {
     by_session: HashMap<String, Arc<PhotoMeter>>,
     /// The session used last at the end.
     order: Vec<String>,
+    /// Bytes read for sessions that are forgotten.
+    forgotten_bytes: u64,
 }
 
 impl TaskRunner {
     pub(crate) fn new(
         functions: &[Arc<ScalarUDF>],
+        connector: &Connector,
         work_dir: PathBuf,
         services: Handle,
         task_threads: Handle,
         outcomes: UnboundedSender<Outcome>,
     ) -> Result<Self, ClusterError> {
         let no_state = |error: DataFusionError| not_started("no executor")(error.into());
-        let state = session_state(session_config(), functions).map_err(no_state)?;
+        let state = session_state(session_config(connector), functions).map_err(no_state)?;
         let runtime =
             RuntimeEnvBuilder::new().with_temp_file_path(&work_dir).build_arc().map_err(no_state)?;
         Ok(Self {
             engine: DefaultExecutionEngine::default(),
             functions: BallistaFunctionRegistry::from(&state),
-            config: session_config().with_extension(Arc::new(ReadRuntime(services.clone()))),
+            config: session_config(connector).with_extension(Arc::new(ReadRuntime(services.clone()))),
             runtime,
             work_dir,
             services,
@@ -93,7 +104,17 @@ impl TaskRunner {
             outcomes,
             running: Mutex::default(),
             meters: Mutex::default(),
+            outcome_counts: Family::default(),
+            disk_full: watch::Sender::new(false),
         })
+    }
+
+    /// Has tasks counted by what became of them.
+    pub(crate) fn register(&self, registry: &mut Registry) {
+        for outcome in ["succeeded", "failed", "cancelled"] {
+            drop(self.outcome_counts.get_or_create(&[("outcome", outcome)]));
+        }
+        registry.register("fruitbatch_tasks", "Tasks by what became of them", self.outcome_counts.clone());
     }
 
     /// Starts the tasks, which run as those of the executor called `executor_id`.
@@ -125,7 +146,13 @@ impl TaskRunner {
             self.running().insert(key.clone(), stop.clone());
             let (runner, executor_id) = (Arc::clone(self), executor_id.to_owned());
             self.services.spawn(async move {
-                let status = runner.run(&executor_id, key.clone(), task, stop).await;
+                let span = tracing::info_span!(
+                    "task",
+                    job_id = %key.job_id,
+                    stage_id = key.stage_id,
+                    task_id = key.task_id
+                );
+                let status = runner.run(&executor_id, key.clone(), task, stop).instrument(span).await;
                 runner.running().remove(&key);
                 // Nobody listens when the executor is on its way out.
                 let _ = runner.outcomes.send(Outcome { executor_id, status });
@@ -152,6 +179,12 @@ impl TaskRunner {
         };
         let outcome = self.execute(executor_id, task, stop, &mut status).await;
         status.end_exec_time = milliseconds_now();
+        let outcome_name = match &outcome {
+            Ok(_) => "succeeded",
+            Err(BallistaError::Cancelled) => "cancelled",
+            Err(_) => "failed",
+        };
+        self.outcome_counts.get_or_create(&[("outcome", outcome_name)]).inc();
         status.status = Some(match outcome {
             Ok(successful) => task_status::Status::Successful(successful),
             Err(error) => task_status::Status::Failed(FailedTask::from(error)),
@@ -209,7 +242,12 @@ impl TaskRunner {
             finished = executing.join_next() => finished,
         };
         let partitions = match finished {
-            Some(Ok(finished)) => finished.map_err(task_failure::mark)?,
+            Some(Ok(finished)) => finished.map_err(|error| {
+                if task_failure::is_disk_full(&error) {
+                    self.disk_full.send_replace(true);
+                }
+                task_failure::mark(error)
+            })?,
             Some(Err(error)) => {
                 let error = DataFusionError::Execution(format!("the task ended before its time: {error}"));
                 return Err(task_failure::mark(error).into());
@@ -236,9 +274,17 @@ impl TaskRunner {
         meters.order.push(session.to_owned());
         if meters.order.len() > MOST_SESSIONS {
             let oldest = meters.order.remove(0);
-            meters.by_session.remove(&oldest);
+            if let Some(meter) = meters.by_session.remove(&oldest) {
+                meters.forgotten_bytes += meter.bytes();
+            }
         }
         Arc::clone(meters.by_session.entry(session.to_owned()).or_default())
+    }
+
+    /// Bytes of all photos that were read.
+    pub(crate) fn read_bytes(&self) -> u64 {
+        let meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
+        meters.forgotten_bytes + meters.by_session.values().map(|meter| meter.bytes()).sum::<u64>()
     }
 
     /// Photos and bytes by session.
@@ -249,6 +295,11 @@ impl TaskRunner {
             .iter()
             .map(|(session, meter)| (session.clone(), meter.photos(), meter.bytes()))
             .collect()
+    }
+
+    /// Whether a task failed because the disk with the work folder is full.
+    pub(crate) fn disk_full(&self) -> watch::Receiver<bool> {
+        self.disk_full.subscribe()
     }
 
     /// Stops one task.

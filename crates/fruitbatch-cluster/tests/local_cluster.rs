@@ -8,6 +8,7 @@ use std::io::{Read, Write};
 use std::num::NonZeroUsize;
 
 use fruitbatch_cluster::{ClusterError, LocalCluster, LocalClusterOptions, connect};
+use fruitbatch_net::Connector;
 use fruitbatch_scan::ScanOptions;
 use support::{PhotoFolder, assert_exact, cluster, measure, measure_all};
 
@@ -70,11 +71,11 @@ async fn clusters_in_one_process_do_not_meet() {
 async fn others_reach_it_as_they_reach_any_cluster() {
     let photos = PhotoFolder::with(20).await;
     let cluster = cluster(2, vec![measure(|_| Ok(()))]).await;
-    let session = connect(cluster.scheduler(), &[measure(|_| Ok(()))]).await.unwrap();
+    let session = connect(cluster.scheduler(), &Connector::default(), &[measure(|_| Ok(()))]).await.unwrap();
     let batches = measure_all(&session, photos.table(20, ScanOptions::default())).collect().await.unwrap();
     assert_exact(&batches, 20, "a session of its own");
     cluster.shutdown().await;
-    assert!(connect("df://127.0.0.1:1", &[]).await.is_err());
+    assert!(connect("df://127.0.0.1:1", &Connector::default(), &[]).await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

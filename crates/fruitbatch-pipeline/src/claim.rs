@@ -16,6 +16,8 @@ use serde::{Deserialize, Serialize};
 use crate::commit_log::{Claim, CommitLog, LogEntry, NumberedClaim, OWN_FOLDER};
 use crate::error::RunError;
 use crate::events::{Event, Observer};
+use crate::lineage::now;
+use crate::progress_note::{NotingObserver, ProgressNote};
 
 /// How often a driver shows that it lives.
 const HEARTBEAT_INTERVAL: Duration = Duration::from_secs(10);
@@ -136,6 +138,24 @@ fn heartbeat_file(claim_number: u64) -> String {
     format!("{OWN_FOLDER}/heartbeats/{claim_number:020}")
 }
 
+/// What a driver writes anew every [`HEARTBEAT_INTERVAL`]. That it changes is the sign of life; the rest is for people.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Heartbeat {
+    beat: u64,
+    /// UTC, RFC 3339.
+    pub(crate) at: String,
+    pub(crate) progress: ProgressNote,
+}
+
+/// The last heartbeat of a claim's driver; none if there never was one, or it can't be read.
+pub(crate) async fn read_heartbeat(
+    store: &OutputStore,
+    claim_number: u64,
+) -> Result<Option<Heartbeat>, RunError> {
+    let text = store.get(&heartbeat_file(claim_number)).await?;
+    Ok(text.and_then(|text| serde_json::from_slice(&text).ok()))
+}
+
 /// Removes the heartbeats of drivers before claim `number`.
 pub(crate) async fn remove_old_heartbeats(store: &OutputStore, number: u64) -> Result<(), RunError> {
     let own = heartbeat_file(number);
@@ -149,7 +169,7 @@ pub(crate) async fn remove_old_heartbeats(store: &OutputStore, number: u64) -> R
 
 /// Heartbeats: a small file for each claim that its driver writes anew every [`HEARTBEAT_INTERVAL`].
 pub(crate) struct Heartbeats<'a> {
-    pub(crate) observer: &'a dyn Observer,
+    pub(crate) observer: &'a NotingObserver<'a>,
 }
 
 #[async_trait]
@@ -179,7 +199,7 @@ impl Liveness for Heartbeats<'_> {
     }
 
     fn show(&self, store: &OutputStore, number: u64) -> Box<dyn Any + Send> {
-        let store = store.clone();
+        let (store, note) = (store.clone(), self.observer.shared_note());
         Box::new(AbortOnDrop(tokio::spawn(async move {
             let file = heartbeat_file(number);
             let mut interval = tokio::time::interval(HEARTBEAT_INTERVAL);
@@ -187,7 +207,10 @@ impl Liveness for Heartbeats<'_> {
             loop {
                 interval.tick().await;
                 beat += 1;
-                if let Err(error) = store.put(&file, Bytes::from(beat.to_string())).await {
+                let heartbeat = Heartbeat { beat, at: now(), progress: note.get() };
+                let text =
+                    serde_json::to_vec(&heartbeat).expect("a heartbeat holds nothing that JSON can't say");
+                if let Err(error) = store.put(&file, Bytes::from(text)).await {
                     tracing::warn!(%error, "a heartbeat could not be written");
                 }
             }

@@ -151,8 +151,8 @@ pub struct NumberedClaim {
 pub struct LogState {
     /// The latest claim; none before the first.
     pub claim: Option<NumberedClaim>,
-    /// Whether the driver of the latest claim has said that it is done.
-    pub released: bool,
+    /// Set once the driver of the latest claim has let go of OUT: whether its outputs were complete.
+    pub released: Option<bool>,
     /// Whether some run has completed its outputs, since OUT was last started over.
     pub completed_before: bool,
     /// The parts that count, by file.
@@ -177,7 +177,7 @@ impl LogState {
 
     /// The driver that holds OUT, unless it has let go of it.
     pub fn holder(&self) -> Option<&NumberedClaim> {
-        self.claim.as_ref().filter(|_| !self.released)
+        self.claim.as_ref().filter(|_| self.released.is_none())
     }
 
     /// What the entries up to a run's claim add up to, from their texts in order.
@@ -203,7 +203,7 @@ impl LogState {
                     *self = Self { outputs: std::mem::take(&mut self.outputs), ..Self::default() };
                 }
                 self.claim = Some(NumberedClaim { number, claim });
-                self.released = false;
+                self.released = None;
             }
             LogEntry::Chunk { part, failures } => {
                 if let Some(part) = part {
@@ -227,7 +227,7 @@ impl LogState {
             }
             LogEntry::Publish { files } => self.outputs.extend(files),
             LogEntry::Release { complete } => {
-                self.released = true;
+                self.released = Some(complete);
                 self.completed_before |= complete;
             }
         }

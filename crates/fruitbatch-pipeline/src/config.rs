@@ -4,10 +4,12 @@
 //! which everything has been checked and has its own type. Nothing after that looks at text again.
 
 use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use fruitbatch_learn::LearnSpec;
+use fruitbatch_net::{ClientTls, Connector, TlsFiles};
 use fruitbatch_storage::{ListOptions, Location, PathGlob, Storage, StorageOptions};
 use fruitbatch_vision::{Catalogue, EmbedOptions, EmbedSpec};
 use serde::{Deserialize, Serialize};
@@ -85,6 +87,14 @@ pub struct RunConfig {
     pub cluster_timeout: u64,
     /// The folder or prefix by which a fleet's executors get the model; a folder below OUT unless said.
     pub model_store: Option<String>,
+    /// A certificate by which a fleet's scheduler knows this driver, PEM; with `tls-key`.
+    pub tls_cert: Option<PathBuf>,
+    /// The private key of that certificate, PEM.
+    pub tls_key: Option<PathBuf>,
+    /// The authority that the scheduler's certificate must be signed by, PEM: makes connections go over TLS.
+    pub tls_ca: Option<PathBuf>,
+    /// The name that the scheduler's certificate must be for; the one in its address unless said.
+    pub tls_server_name: Option<String>,
     /// Tasks at a time; as many as there are cores unless said.
     pub slots: Option<NonZeroUsize>,
     /// Photos in a chunk; as many as take about half a minute unless said.
@@ -142,6 +152,10 @@ impl Default for RunConfig {
             scheduler: "local".to_owned(),
             cluster_timeout: 600,
             model_store: None,
+            tls_cert: None,
+            tls_key: None,
+            tls_ca: None,
+            tls_server_name: None,
             slots: None,
             chunk_size: None,
             on_error: OnError::Quarantine,
@@ -249,6 +263,8 @@ pub struct RunPlan {
     pub storage_options: StorageOptions,
     /// Where the work is done.
     pub scheduler: SchedulerChoice,
+    /// How connections to a fleet's scheduler are made.
+    pub connector: Connector,
     /// How long a fleet without a scheduler, or without an executor, is waited for.
     pub cluster_timeout: Duration,
     /// Which photos are listed.
@@ -276,7 +292,7 @@ impl RunConfig {
     /// [`RunError::Config`] naming the key, what is wrong with it and what would be right; model errors as they are.
     pub fn plan(&self, catalogue: &Catalogue) -> Result<RunPlan, RunError> {
         let input = location("input", self.input.as_deref())?;
-        let output = location("output", self.output.as_deref())?;
+        let output = self.output_location()?;
         if output.is_same_or_above(&input) {
             return Err(ConfigError::OutputAboveInput {
                 input: input.to_string(),
@@ -312,6 +328,7 @@ impl RunConfig {
             },
             storage_options: self.storage_options()?,
             scheduler: parse("scheduler", &self.scheduler)?,
+            connector: self.connector()?,
             cluster_timeout: Duration::from_secs(self.cluster_timeout),
             label_source: self.label.parse()?,
             learning: self.learning()?,
@@ -326,8 +343,12 @@ impl RunConfig {
         })
     }
 
+    pub(crate) fn output_location(&self) -> Result<Location, ConfigError> {
+        location("output", self.output.as_deref())
+    }
+
     /// How storage is reached.
-    fn storage_options(&self) -> Result<StorageOptions, ConfigError> {
+    pub(crate) fn storage_options(&self) -> Result<StorageOptions, ConfigError> {
         let request_payer = match self.request_payer.as_deref() {
             None => false,
             Some("requester") => true,
@@ -343,6 +364,18 @@ impl RunConfig {
             request_payer,
             ..StorageOptions::default()
         })
+    }
+
+    fn connector(&self) -> Result<Connector, ConfigError> {
+        let files = TlsFiles {
+            cert: self.tls_cert.clone(),
+            key: self.tls_key.clone(),
+            ca: self.tls_ca.clone(),
+            client_ca: None,
+            server_name: self.tls_server_name.clone(),
+        };
+        let tls = ClientTls::new(&files).map_err(|error| ConfigError::invalid("tls", error))?;
+        Ok(Connector::new(tls))
     }
 
     fn learning(&self) -> Result<LearnSpec, ConfigError> {
@@ -417,6 +450,9 @@ impl RunPlan {
             output: config.output.as_deref().map(absolute),
             label: if is_label_table { absolute(&config.label) } else { config.label.clone() },
             model_store: config.model_store.as_deref().map(absolute),
+            tls_cert: config.tls_cert.as_deref().map(absolute_file),
+            tls_key: config.tls_key.as_deref().map(absolute_file),
+            tls_ca: config.tls_ca.as_deref().map(absolute_file),
             files_from: config.files_from.as_deref().map(|file| match file {
                 STANDARD_INPUT => STANDARD_INPUT.to_owned(),
                 file => absolute(file),
@@ -439,6 +475,10 @@ fn absolute(place: &str) -> String {
         .ok()
         .and_then(|path| path.to_str().map(str::to_owned))
         .unwrap_or_else(|| place.to_owned())
+}
+
+fn absolute_file(file: &Path) -> PathBuf {
+    std::path::absolute(file).unwrap_or_else(|_| file.to_owned())
 }
 
 /// The cores this process may really use (affinity and cgroup limits counted in).

@@ -8,7 +8,11 @@ use arrow::array::{Array, RecordBatch, StringArray};
 use async_trait::async_trait;
 use datafusion::logical_expr::Expr;
 use datafusion::prelude::{SessionContext, col, lit};
-use fruitbatch_cluster::{ClusterError, FleetState, FleetWatch, LocalCluster, LocalClusterOptions, connect};
+use fruitbatch_cluster::{
+    ClusterError, EXECUTOR_HOST, FleetExecutor, FleetState, FleetWatch, LocalCluster, LocalClusterOptions,
+    connect,
+};
+use fruitbatch_net::Connector;
 use fruitbatch_scan::{ImageRow, ImageTable, ScanOptions};
 use fruitbatch_storage::{Location, ReadErrorKind, Storage, StorageOptions};
 use fruitbatch_vision::{ModelFiles, ModelSessions, embed_functions};
@@ -61,8 +65,10 @@ pub(crate) trait Engine: Send + Sync {
     async fn stop(&self);
 }
 
-/// Photos that are tried before the first chunk; one of them must be readable.
+/// Photos that every executor tries before the first chunk; it must be able to read one of them.
 const PROBES: usize = 3;
+/// Of a larger fleet only a part is tried.
+const MOST_PROBING_TASKS: usize = 1024;
 
 /// A job that was lost (results that can't be fetched any more, storage at fault in every attempt) is done again so often.
 const MOST_LOSSES: u32 = 3;
@@ -152,6 +158,14 @@ impl<'a> ClusterEngine<'a> {
         state.photos
     }
 
+    /// The executors, as the scheduler last told of them.
+    pub(crate) fn executors(&self) -> Vec<FleetExecutor> {
+        let Some(cluster) = self.slot().clone() else { return Vec::new() };
+        let fleet = cluster.fleet();
+        let state = fleet.borrow();
+        state.executors.clone()
+    }
+
     fn slot(&self) -> MutexGuard<'_, Option<Arc<Cluster>>> {
         self.cluster.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -170,14 +184,15 @@ impl<'a> ClusterEngine<'a> {
                     LocalClusterOptions { slots: self.plan.slots, ..LocalClusterOptions::default() };
                 let local = LocalCluster::start(options, functions).await?;
                 let session = local.session();
-                let watch = FleetWatch::start(local.scheduler(), &session)?;
+                let watch = FleetWatch::start(local.scheduler(), &Connector::default(), &session)?;
                 Ok(Cluster { session, watch, place: Place::Local(Mutex::new(Some(Box::new(local)))) })
             }
             SchedulerChoice::Fleet(scheduler) => {
                 let store = ModelStore::of(self.plan)?;
-                let session = connect(scheduler, &functions).await?;
+                let connector = &self.plan.connector;
+                let session = connect(scheduler, connector, &functions).await?;
                 store.put(self.storage, self.files, &self.plan.embedding.digest).await?;
-                let watch = FleetWatch::start(scheduler, &session)?;
+                let watch = FleetWatch::start(scheduler, connector, &session)?;
                 let place = Place::Fleet { scheduler: scheduler.clone(), model_store: store.to_literal() };
                 let cluster = Cluster { session, watch, place };
                 self.wait_for_executors(scheduler, &cluster).await?;
@@ -268,28 +283,56 @@ impl<'a> ClusterEngine<'a> {
         }
     }
 
-    /// One photo may be bad in any way; that none of several can be had is not the photos' fault.
+    /// Has every executor read some photos. One photo may be bad in any way; that none of several can be had is not the
+    /// photos' fault.
     async fn check_reading(&self, photos: &[Photo]) -> Result<(), RunError> {
         let step = photos.len().div_ceil(PROBES).max(1);
         let probes: Vec<Photo> = photos.iter().step_by(step).cloned().collect();
-        let mut not_read = None;
-        for (probe, outcome) in probes.iter().zip(self.read_in_order(&probes).await?) {
-            match outcome {
-                ReadOutcome::Unreadable { reason, detail } if depends_on_the_reader(&reason) => {
-                    // Gone for the driver too: that is no question of who looks.
-                    if self.look(probe).await?.is_some() {
-                        not_read = Some((probe.path.clone(), detail));
+        // A task for each slot there is: when they are free, and they are before the first chunk, each gets one.
+        let tasks = self.slots().min(MOST_PROBING_TASKS);
+        let table = self.table(
+            &vec![probes.as_slice(); tasks].concat(),
+            ScanOptions {
+                rows_per_partition: probes.len().max(1),
+                read_concurrency: 1,
+                ..self.scan_options()
+            },
+        );
+        let executor_host = self.cluster()?.session.state().scalar_functions()[EXECUTOR_HOST].clone();
+        let columns = vec![
+            col("path"),
+            col("read_reason"),
+            col("read_detail"),
+            executor_host.call(Vec::new()).alias("host"),
+        ];
+        let batches = self.query(table, columns).await?;
+        for (host, outcomes) in outcomes_by_host(&batches)? {
+            let mut not_read = None;
+            for (path, outcome) in outcomes {
+                match outcome {
+                    ReadOutcome::Unreadable { reason, detail } if depends_on_the_reader(&reason) => {
+                        let Some(probe) = probes.iter().find(|probe| probe.path == path) else { continue };
+                        // Gone for the driver too: that is no question of who looks.
+                        if self.look(probe).await?.is_some() {
+                            not_read = Some((path, detail));
+                        }
+                    }
+                    ReadOutcome::Read | ReadOutcome::Unreadable { .. } => {
+                        not_read = None;
+                        break;
                     }
                 }
-                ReadOutcome::Read | ReadOutcome::Unreadable { .. } => return Ok(()),
+            }
+            if let Some((path, detail)) = not_read {
+                return Err(RunError::ExecutorCannotRead {
+                    host,
+                    input: self.root.to_string(),
+                    path,
+                    detail,
+                });
             }
         }
-        match not_read {
-            Some((path, detail)) => {
-                Err(RunError::ExecutorCannotRead { input: self.root.to_string(), path, detail })
-            }
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 
@@ -412,21 +455,8 @@ fn read_outcomes(batches: &[RecordBatch], photos: &[Photo]) -> Result<Vec<ReadOu
     let lost = |detail: &str| RunError::RowsLost { asked: photos.len(), returned, detail: detail.to_owned() };
     let mut by_path = HashMap::new();
     for batch in batches {
-        let columns = ["path", "read_reason", "read_detail"].map(|name| column::<StringArray>(batch, name));
-        let [Some(path), Some(reason), Some(detail)] = columns else {
-            return Err(lost("its columns are not those asked for"));
-        };
-        for row in 0..batch.num_rows() {
-            let outcome = if reason.is_valid(row) {
-                ReadOutcome::Unreadable {
-                    reason: reason.value(row).to_owned(),
-                    detail: detail.value(row).to_owned(),
-                }
-            } else {
-                ReadOutcome::Read
-            };
-            by_path.insert(path.value(row), outcome);
-        }
+        let columns = ReadColumns::of(batch).ok_or_else(|| lost(OTHER_COLUMNS))?;
+        by_path.extend((0..batch.num_rows()).map(|row| columns.row(row)));
     }
     photos
         .iter()
@@ -434,4 +464,52 @@ fn read_outcomes(batches: &[RecordBatch], photos: &[Photo]) -> Result<Vec<ReadOu
             by_path.remove(photo.path.as_str()).ok_or_else(|| lost(&format!("`{}` is missing", photo.path)))
         })
         .collect()
+}
+
+/// How photos were read by each host, path by path.
+fn outcomes_by_host(
+    batches: &[RecordBatch],
+) -> Result<BTreeMap<String, Vec<(String, ReadOutcome)>>, RunError> {
+    let returned = batches.iter().map(RecordBatch::num_rows).sum();
+    let mut hosts: BTreeMap<String, Vec<_>> = BTreeMap::new();
+    for batch in batches {
+        let (Some(columns), Some(host)) = (ReadColumns::of(batch), column::<StringArray>(batch, "host"))
+        else {
+            return Err(RunError::RowsLost { asked: returned, returned, detail: OTHER_COLUMNS.to_owned() });
+        };
+        for row in 0..batch.num_rows() {
+            let (path, outcome) = columns.row(row);
+            hosts.entry(host.value(row).to_owned()).or_default().push((path.to_owned(), outcome));
+        }
+    }
+    Ok(hosts)
+}
+
+const OTHER_COLUMNS: &str = "its columns are not those asked for";
+
+/// The columns that say how photos were read.
+struct ReadColumns<'a> {
+    path: &'a StringArray,
+    reason: &'a StringArray,
+    detail: &'a StringArray,
+}
+
+impl<'a> ReadColumns<'a> {
+    fn of(batch: &'a RecordBatch) -> Option<Self> {
+        Some(Self {
+            path: column(batch, "path")?,
+            reason: column(batch, "read_reason")?,
+            detail: column(batch, "read_detail")?,
+        })
+    }
+
+    fn row(&self, row: usize) -> (&'a str, ReadOutcome) {
+        let outcome = if self.reason.is_valid(row) {
+            let (reason, detail) = (self.reason.value(row).to_owned(), self.detail.value(row).to_owned());
+            ReadOutcome::Unreadable { reason, detail }
+        } else {
+            ReadOutcome::Read
+        };
+        (self.path.value(row), outcome)
+    }
 }

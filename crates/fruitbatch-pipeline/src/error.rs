@@ -130,10 +130,12 @@ pub enum RunError {
     },
     /// Not one of several photos can be read where the work is done, although the driver sees them.
     #[error(
-        "the executor can't read photos of `{input}` that this machine lists, the first of them `{path}`: {detail}; it needs \
+        "the executor on {host} can't read photos of `{input}` that this machine lists, such as `{path}`: {detail}; it needs \
          the same folder, or credentials that may read"
     )]
     ExecutorCannotRead {
+        /// The machine of the executor.
+        host: String,
         /// What was listed.
         input: String,
         /// One of the photos.

@@ -1,9 +1,12 @@
 //! What a run tells while it goes on.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
+use fruitbatch_cluster::FleetExecutor;
+
 /// A stage of a run, in the order in which they come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
     /// INPUT is listed.
@@ -65,6 +68,13 @@ pub enum Event {
         total: usize,
         /// Photos booked as failed so far.
         failed: usize,
+        /// How fast, over the last minute; none before there is anything to go by.
+        photos_per_second: Option<f64>,
+    },
+    /// Who does the work; told when it has changed, and at most every two seconds.
+    Fleet {
+        /// The executors, by host name.
+        executors: Vec<FleetExecutor>,
     },
     /// A chunk has been committed.
     ChunkCommitted {
@@ -72,6 +82,8 @@ pub enum Event {
         photos: usize,
         /// How many of them failed.
         failed: usize,
+        /// Why, by reason.
+        reasons: BTreeMap<String, usize>,
         /// How long it took.
         #[serde(serialize_with = "as_seconds", rename = "seconds")]
         took: Duration,
@@ -81,6 +93,14 @@ pub enum Event {
         /// In words.
         message: String,
     },
+}
+
+impl Event {
+    /// How long it takes to do the photos that are left, as progress tells; none where it doesn't.
+    pub fn time_left(&self) -> Option<Duration> {
+        let Self::Progress { done, total, photos_per_second: Some(rate), .. } = self else { return None };
+        Duration::try_from_secs_f64(total.saturating_sub(*done) as f64 / rate).ok()
+    }
 }
 
 fn as_seconds<S: serde::Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {

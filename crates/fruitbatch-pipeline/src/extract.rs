@@ -1,6 +1,6 @@
 //! Photos to committed features: chunk after chunk, a few in flight, each committed as soon as it is settled.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -9,6 +9,7 @@ use fruitbatch_storage::OutputStore;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::chunks::ChunkSizer;
 use crate::commit_log::{CommitLog, LogEntry, PhotoVersion};
@@ -72,10 +73,12 @@ impl Extraction<'_> {
                 let mut chunk: Vec<Photo> = again.drain(..size.min(again.len())).collect();
                 let listed = pending.by_ref().take(size - chunk.len());
                 chunk.extend(listed.map(|index| selection.photos[index].clone()));
-                in_flight.push(async move {
+                let span = tracing::info_span!("chunk", photos = chunk.len());
+                let extracting = async move {
                     let began = Instant::now();
                     (self.engine.extract(chunk).await, began.elapsed())
-                });
+                };
+                in_flight.push(extracting.instrument(span));
             }
             let (outcome, took) = tokio::select! {
                 biased;
@@ -106,11 +109,15 @@ impl Extraction<'_> {
             let photos = settled.rows.len() + settled.failures.len() + known;
             let chunk_failures: Vec<String> =
                 settled.failures.iter().map(|failure| failure.path.clone()).collect();
+            let mut reasons = BTreeMap::new();
+            for failure in &settled.failures {
+                *reasons.entry(failure.reason.clone()).or_insert(0) += 1;
+            }
             for row in &settled.rows {
                 failed.remove(&row.path);
             }
             let began = Instant::now();
-            self.commit(log, settled).await?;
+            self.commit(log, settled).instrument(tracing::info_span!("commit", photos)).await?;
             committing += began.elapsed();
 
             let chunk_failed = chunk_failures.len();
@@ -118,7 +125,7 @@ impl Extraction<'_> {
             let committed = self.counts.committed.fetch_add(photos, Ordering::Relaxed) + photos;
             self.counts.failed.store(failed.len(), Ordering::Relaxed);
             sizer.measured(committed - before, started.elapsed());
-            self.observer.observe(Event::ChunkCommitted { photos, failed: chunk_failed, took });
+            self.observer.observe(Event::ChunkCommitted { photos, failed: chunk_failed, reasons, took });
             if let Some(limit) = self.plan.max_failures
                 && limit.is_exceeded_by(failed.len(), listed)
             {
@@ -134,6 +141,7 @@ impl Extraction<'_> {
             done: self.counts.committed.load(Ordering::Relaxed),
             total: listed,
             failed: failed.len(),
+            photos_per_second: None,
         });
         selection.adopt(adopted);
         Ok(committing)

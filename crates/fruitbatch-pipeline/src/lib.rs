@@ -33,7 +33,9 @@ mod layout;
 mod lineage;
 mod model_store;
 pub mod outputs;
+mod progress_note;
 mod publish;
+mod rate;
 mod retries;
 mod run;
 pub mod selection;
@@ -41,6 +43,7 @@ mod settle;
 #[cfg(test)]
 mod simulation;
 mod stage_clock;
+mod status;
 
 pub use config::{MaxFailures, OnError, RunConfig, RunPlan, SchedulerChoice, SplitFrom, available_cores};
 pub use driver::{Changes, RunSummary};
@@ -49,4 +52,6 @@ pub use events::{Event, Observer, Stage, Unobserved};
 pub use labels::{LabelSource, TRAINING_SPLIT, split_of};
 pub use lineage::{FleetHost, GIT_COMMIT, Host, Lineage, Versions, available_memory_bytes};
 pub use model_store::{FetchedModelFiles, ModelStore};
+pub use progress_note::ProgressNote;
 pub use run::run;
+pub use status::{RunState, RunStatus, status};

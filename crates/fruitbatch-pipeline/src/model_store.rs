@@ -12,6 +12,8 @@ use bytes::Bytes;
 use fruitbatch_storage::{Location, PutOutcome, Storage, StorageOptions};
 use fruitbatch_vision::cache::{model_path, store_model};
 use fruitbatch_vision::{CachedModelFiles, ModelDigest, ModelFileError, ModelFiles};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::registry::Registry;
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
@@ -100,6 +102,8 @@ pub struct FetchedModelFiles {
     max_bytes: u64,
     runtime: Handle,
     stores: Mutex<HashMap<ModelDigest, String>>,
+    hits: Counter,
+    misses: Counter,
 }
 
 impl std::fmt::Debug for FetchedModelFiles {
@@ -118,7 +122,17 @@ impl FetchedModelFiles {
             max_bytes,
             runtime,
             stores: Mutex::default(),
+            hits: Counter::default(),
+            misses: Counter::default(),
         }
+    }
+
+    /// Has it told to Prometheus how often a model was here already (`fruitbatch_model_cache_hits_total`) and how often it
+    /// had to be fetched (`fruitbatch_model_cache_misses_total`).
+    pub fn register(&self, registry: &mut Registry) {
+        let cache = "fruitbatch_model_cache";
+        registry.register(format!("{cache}_hits"), "Models that were on this machine", self.hits.clone());
+        registry.register(format!("{cache}_misses"), "Models that had to be fetched", self.misses.clone());
     }
 
     fn fetch(&self, digest: &ModelDigest, store: &str) -> Result<Bytes, ModelFileError> {
@@ -137,6 +151,7 @@ impl FetchedModelFiles {
             Ok(bytes) if ModelDigest::of(&bytes) == *digest => {
                 // So that it counts as used. A file system that can't do that only makes the wrong model go first.
                 let _ = File::open(&path).and_then(|file| file.set_modified(SystemTime::now()));
+                self.hits.inc();
                 return Ok(bytes.into());
             }
             Ok(_) => {
@@ -145,6 +160,7 @@ impl FetchedModelFiles {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(in_folder(error)),
         }
+        self.misses.inc();
         let bytes = self.get(digest, store)?;
         self.make_room(bytes.len() as u64).map_err(in_folder)?;
         store_model(&self.folder, digest, &bytes).map_err(in_folder)?;
@@ -218,7 +234,12 @@ impl ModelFiles for FetchedModelFiles {
         let store = self.stores.lock().unwrap_or_else(PoisonError::into_inner).get(digest).cloned();
         match (self.own.read(digest), store) {
             (Err(ModelFileError::Missing { .. }), Some(store)) => self.fetch(digest, &store),
-            (read, _) => read,
+            (read, _) => {
+                if read.is_ok() {
+                    self.hits.inc();
+                }
+                read
+            }
         }
     }
 
@@ -259,6 +280,7 @@ mod tests {
         let original = store.path().join(file_name(&digest));
         fs::remove_file(&original).unwrap();
         assert_eq!(&fetched.read(&digest).unwrap()[..], b"model");
+        assert_eq!((fetched.hits.get(), fetched.misses.get()), (1, 1));
         // A damaged copy is no model, wherever it lies.
         fs::write(model_path(&fetched.folder, &digest), b"worm").unwrap();
         assert!(matches!(fetched.read(&digest), Err(ModelFileError::Missing { .. })));

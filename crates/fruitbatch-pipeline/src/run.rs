@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fruitbatch_learn::LearnSpec;
 use fruitbatch_storage::Storage;
 use fruitbatch_vision::{ModelFiles, ModelSessions};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::claim::Heartbeats;
 use crate::config::{RunPlan, SchedulerChoice};
@@ -17,12 +18,16 @@ use crate::error::RunError;
 use crate::events::{Event, Observer, Stage};
 use crate::extract::Counts;
 use crate::lineage::{GIT_COMMIT, Versions, now};
+use crate::progress_note::NotingObserver;
+use crate::rate::RecentRate;
 use crate::retries::Retries;
 use crate::selection::Selection;
 use crate::stage_clock::StageClock;
 
 /// How often progress is told.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
+/// How often it is told at most who does the work.
+const FLEET_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Carries a plan out. Tells `observer` what happens and stops soon after `cancel` is cancelled. `files` are the models of
 /// this machine: those that `sessions` load, or that are put where a fleet's executors find them.
@@ -39,6 +44,18 @@ pub async fn run(
     observer: &dyn Observer,
     cancel: &CancellationToken,
 ) -> Result<RunSummary, RunError> {
+    let span = tracing::info_span!("run", input = %plan.input, output = %plan.output);
+    carry_out(plan, sessions, files, observer, cancel).instrument(span).await
+}
+
+async fn carry_out(
+    plan: &RunPlan,
+    sessions: Arc<ModelSessions>,
+    files: Arc<dyn ModelFiles>,
+    observer: &dyn Observer,
+    cancel: &CancellationToken,
+) -> Result<RunSummary, RunError> {
+    let observer = &NotingObserver::new(observer);
     let mut clock = StageClock::new(observer);
     let started_at = now();
     let storage = Storage::new(plan.storage_options.clone());
@@ -91,8 +108,18 @@ async fn tell_progress(
     observer: &dyn Observer,
 ) -> std::convert::Infallible {
     let mut ticker = tokio::time::interval(PROGRESS_INTERVAL);
+    let mut rate = RecentRate::default();
+    let (mut told, mut fleet_told_at) = (Vec::new(), None);
     loop {
         ticker.tick().await;
+        if fleet_told_at.is_none_or(|at: Instant| at.elapsed() >= FLEET_INTERVAL) {
+            let executors = engine.executors();
+            if executors != told {
+                fleet_told_at = Some(Instant::now());
+                told.clone_from(&executors);
+                observer.observe(Event::Fleet { executors });
+            }
+        }
         let Some(resumed) = counts.resumed.get() else { continue };
         // The local cluster's own count is there at once; a fleet's takes a moment to come.
         let embedded = sessions.snapshot().photos_done().max(engine.photos_done());
@@ -100,7 +127,9 @@ async fn tell_progress(
         let committed = counts.committed.load(Ordering::Relaxed);
         // Retried tasks count their photos again: never tell more than there are, nor less than is committed.
         let done = resumed.saturating_add(embedded).clamp(committed, total);
-        observer.observe(Event::Progress { done, total, failed: counts.failed.load(Ordering::Relaxed) });
+        let failed = counts.failed.load(Ordering::Relaxed);
+        let photos_per_second = rate.update(Instant::now(), done);
+        observer.observe(Event::Progress { done, total, failed, photos_per_second });
     }
 }
 

@@ -9,8 +9,15 @@ use crate::outputs::StageSeconds;
 pub(crate) struct StageClock<'a> {
     observer: &'a dyn Observer,
     began: Instant,
-    current: Option<(Stage, Instant)>,
+    current: Option<CurrentStage>,
     finished: Vec<StageSeconds>,
+}
+
+struct CurrentStage {
+    stage: Stage,
+    began: Instant,
+    /// Ends with it.
+    _span: tracing::Span,
 }
 
 impl<'a> StageClock<'a> {
@@ -20,12 +27,16 @@ impl<'a> StageClock<'a> {
 
     pub(crate) fn enter(&mut self, stage: Stage) {
         self.leave();
-        self.current = Some((stage, Instant::now()));
+        self.current = Some(CurrentStage {
+            stage,
+            began: Instant::now(),
+            _span: tracing::info_span!("stage", otel.name = stage.name()),
+        });
         self.observer.observe(Event::StageStarted { stage });
     }
 
     fn leave(&mut self) {
-        if let Some((stage, began)) = self.current.take() {
+        if let Some(CurrentStage { stage, began, .. }) = self.current.take() {
             let took = began.elapsed();
             self.finished.push(StageSeconds { stage: stage.name().to_owned(), seconds: took.as_secs_f64() });
             self.observer.observe(Event::StageFinished { stage, took });
@@ -33,7 +44,7 @@ impl<'a> StageClock<'a> {
     }
 
     pub(crate) fn current_took(&self) -> Duration {
-        self.current.map_or(Duration::ZERO, |(_, began)| began.elapsed())
+        self.current.as_ref().map_or(Duration::ZERO, |current| current.began.elapsed())
     }
 
     pub(crate) fn finish(&mut self) -> Vec<StageSeconds> {

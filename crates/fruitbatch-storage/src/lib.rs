@@ -49,6 +49,7 @@
 //! ECS and EC2 roles. They stay in the process that found them: [`StorageOptions`] hold none, and no error's text or
 //! `Debug` form shows any. TLS is rustls over ring.
 
+mod ec2_notices;
 mod error;
 mod list_local;
 mod list_s3;
@@ -73,6 +74,7 @@ mod s3_repeat;
 mod storage;
 mod whole_page;
 
+pub use ec2_notices::{Ec2Notice, ec2_notice};
 pub use error::{StorageError, StorageErrorKind};
 pub use listing::{ListOptions, ListedPhoto, Listing, PathGlob, PathGlobError, SkippedCounts};
 pub use location::{Location, LocationError};

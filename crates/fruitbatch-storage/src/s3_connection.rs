@@ -201,7 +201,7 @@ async fn load_sdk_config(
 
 /// The AWS client brings no TLS of its own: rustls over ring, as everywhere else in this program, with the system's
 /// root certificates and the usual proxy variables.
-fn http_client() -> SharedHttpClient {
+pub(crate) fn http_client() -> SharedHttpClient {
     http_client_fn(|settings, components| {
         let mut connector =
             Connector::builder().connector_settings(settings.clone()).proxy_config(ProxyConfig::from_env());

@@ -1,5 +1,7 @@
 //! What the tests of several crates share; no crate depends on it outside its tests.
 //!
+//! * [`certificates`]: an authority for the length of a test.
+//! * [`ec2_metadata`]: EC2's metadata service, which announces what a test has it announce.
 //! * [`faults`]: what networks and servers do to a request, on demand and by chance.
 //! * [`hostile_files`]: bad image files by the ten thousand, the same ones for the same seed.
 //! * [`hosts`]: hosts with addresses of their own, whose cables can be pulled.
@@ -8,6 +10,8 @@
 //! * [`tiny_models`]: small generated ONNX models, so that a test of the whole way from a photo to its features runs in
 //!   milliseconds.
 
+pub mod certificates;
+pub mod ec2_metadata;
 pub mod faults;
 pub mod hostile_files;
 pub mod hosts;

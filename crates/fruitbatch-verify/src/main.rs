@@ -15,6 +15,7 @@ use crate::reference::Reference;
 use crate::runs::{Fruitbatch, Run, VerifyError};
 
 mod features;
+mod fleet;
 mod promise;
 mod reference;
 mod runs;
@@ -112,6 +113,8 @@ fn verify(shared: &Path) -> Result<Vec<Promise>, VerifyError> {
         timings.peak_memory_bytes.unwrap_or(u64::MAX) as f64 / 1e6,
         PEAK_MEMORY_MB,
     ));
+    promises.extend(fleet::two_executors(&fruitbatch, &photos, &default)?);
+    promises.extend(fleet::scheduling(&fruitbatch)?);
     println!(
         "224: {:.1} s wall for the whole process, {:.2} photos a second",
         default.wall.as_secs_f64(),

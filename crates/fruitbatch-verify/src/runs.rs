@@ -70,6 +70,11 @@ impl Fruitbatch {
         }
     }
 
+    /// Where it lies.
+    pub(crate) fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// `fruitbatch run PHOTOS --output OUT --n-components 10 --n-clusters 4` with more flags.
     pub(crate) fn run(&self, photos: &Path, flags: &[&str]) -> Result<Run, VerifyError> {
         let folder = tempfile::tempdir().map_err(VerifyError::Prepare)?;

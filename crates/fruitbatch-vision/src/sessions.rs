@@ -6,6 +6,8 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use prometheus_client::registry::Registry;
+
 use crate::catalogue::Catalogue;
 use crate::counters::{CounterSnapshot, Counters};
 use crate::digest::ModelDigest;
@@ -96,6 +98,12 @@ impl ModelSessions {
     /// Where a query says that a model can be had.
     pub(crate) fn take_note(&self, spec: &EmbedSpec, place: &str) {
         self.files.take_note(&spec.digest, place);
+    }
+
+    /// Has all sessions' photos, failures and times told to Prometheus, as `fruitbatch_photos_total` by outcome,
+    /// `fruitbatch_failures_total` by reason, `fruitbatch_decode_seconds` and `fruitbatch_inference_seconds`.
+    pub fn register(&self, registry: &mut Registry) {
+        self.counters.register(registry);
     }
 
     /// What has been done so far.

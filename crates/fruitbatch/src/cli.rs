@@ -7,7 +7,8 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fruitbatch_cluster::{EXECUTOR_PORT, SCHEDULER_PORT};
-use fruitbatch_pipeline::{OnError, SplitFrom};
+use fruitbatch_net::TlsFiles;
+use fruitbatch_pipeline::{OnError, RunConfig, SplitFrom};
 use fruitbatch_vision::{InputLayout, Preprocessing};
 use serde::Serialize;
 
@@ -37,6 +38,8 @@ pub(crate) enum Command {
     Retry(RetryArgs),
     Scheduler(SchedulerArgs),
     Executor(ExecutorArgs),
+    Status(StatusArgs),
+    Health(HealthArgs),
     Samples(SamplesArgs),
     #[command(subcommand)]
     Model(ModelCommand),
@@ -190,6 +193,9 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "URI", env = "FRUITBATCH_MODEL_STORE", help_heading = "Running")]
     #[serde(skip_serializing_if = "Option::is_none")]
     model_store: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    tls: ClientTlsArgs,
     /// Tasks at a time [default: the cores of this process]
     #[arg(long, value_name = "N", env = "FRUITBATCH_SLOTS", help_heading = "Running")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -227,10 +233,64 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum, default_value_t = ProgressStyle::Bar, env = "FRUITBATCH_PROGRESS", help_heading = "Running")]
     #[serde(skip)]
     pub(crate) progress: ProgressStyle,
+    /// Serve a page on which the run can be watched, on this address and port
+    #[arg(long, value_name = "ADDRESS:PORT", env = "FRUITBATCH_UI", help_heading = "Running")]
+    #[serde(skip)]
+    pub(crate) ui: Option<SocketAddr>,
 
     #[command(flatten)]
     #[serde(flatten)]
     aws: AwsArgs,
+}
+
+/// By which certificates connections to a fleet are made.
+#[derive(Debug, Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct ClientTlsArgs {
+    /// Who I am: a certificate and those between it and its authority, PEM; read again when it changes
+    #[arg(long, value_name = "FILE", env = "FRUITBATCH_TLS_CERT", help_heading = "TLS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_cert: Option<PathBuf>,
+    /// The private key of that certificate, PEM
+    #[arg(long, value_name = "FILE", env = "FRUITBATCH_TLS_KEY", help_heading = "TLS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_key: Option<PathBuf>,
+    /// The authority that the certificates of those I connect to must be signed by, PEM; makes it TLS
+    #[arg(long, value_name = "FILE", env = "FRUITBATCH_TLS_CA", help_heading = "TLS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_ca: Option<PathBuf>,
+    /// The name that their certificates must be for [default: the one they are called by]
+    #[arg(long, value_name = "NAME", env = "FRUITBATCH_TLS_SERVER_NAME", help_heading = "TLS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) tls_server_name: Option<String>,
+}
+
+impl ClientTlsArgs {
+    pub(crate) fn files(&self) -> TlsFiles {
+        TlsFiles {
+            cert: self.tls_cert.clone(),
+            key: self.tls_key.clone(),
+            ca: self.tls_ca.clone(),
+            client_ca: None,
+            server_name: self.tls_server_name.clone(),
+        }
+    }
+}
+
+/// The certificates of those who serve and connect to others that serve: all of a fleet's connections go over TLS, or none.
+#[derive(Debug, Args)]
+pub(crate) struct RoleTlsArgs {
+    #[command(flatten)]
+    client: ClientTlsArgs,
+    /// The authority that the certificates of whoever connects to me must be signed by, PEM: nobody gets in without one
+    #[arg(long, value_name = "FILE", env = "FRUITBATCH_TLS_CLIENT_CA", help_heading = "TLS")]
+    tls_client_ca: Option<PathBuf>,
+}
+
+impl RoleTlsArgs {
+    pub(crate) fn files(&self) -> TlsFiles {
+        TlsFiles { client_ca: self.tls_client_ca.clone(), ..self.client.files() }
+    }
 }
 
 /// How S3 is reached.
@@ -259,6 +319,20 @@ pub(crate) struct AwsArgs {
     pub(crate) request_payer: Option<String>,
 }
 
+/// How OUT is reached, with everything else as it is by default.
+impl From<&AwsArgs> for RunConfig {
+    fn from(aws: &AwsArgs) -> Self {
+        Self {
+            profile: aws.profile.clone(),
+            region: aws.region.clone(),
+            endpoint_url: aws.endpoint_url.clone(),
+            no_sign_request: aws.no_sign_request.unwrap_or_default(),
+            request_payer: aws.request_payer.clone(),
+            ..Self::default()
+        }
+    }
+}
+
 /// Take the photos in failures.csv again, and everything else that a run left undone
 ///
 /// Goes on with the last run that was started on OUT, with that run's own settings, from wherever it is called.
@@ -276,8 +350,51 @@ pub(crate) struct RetryArgs {
     /// How progress is told, on stderr: bar, json (an event a line) or none
     #[arg(long, value_enum, default_value_t = ProgressStyle::Bar, env = "FRUITBATCH_PROGRESS")]
     pub(crate) progress: ProgressStyle,
+    /// Serve a page on which the run can be watched, on this address and port
+    #[arg(long, value_name = "ADDRESS:PORT", env = "FRUITBATCH_UI")]
+    pub(crate) ui: Option<SocketAddr>,
     #[command(flatten)]
     pub(crate) aws: AwsArgs,
+}
+
+/// How far a run is, read from its commit log, from anywhere
+///
+/// Reads OUT and nothing else: it can be asked from any machine, and disturbs nobody.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  fruitbatch status out
+  fruitbatch status s3://bucket/clusters/ --json | jq .rate
+
+Exit codes: 0 told, 1 OUT can't be read, 2 wrong usage, or no run was ever started on OUT.")]
+pub(crate) struct StatusArgs {
+    /// The output of the run: a folder or s3://bucket/prefix/
+    #[arg(value_name = "OUT")]
+    pub(crate) output: String,
+    /// One JSON object on stdout, for scripts
+    #[arg(long)]
+    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) aws: AwsArgs,
+}
+
+/// Ask a scheduler or an executor whether it is healthy: for the health checks of containers
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  fruitbatch health                                  whether the scheduler on this machine lives
+  fruitbatch health --address 127.0.0.1:50051 --ready  whether this executor has joined
+
+Exit codes: 0 healthy, 1 not, 2 wrong usage.")]
+pub(crate) struct HealthArgs {
+    /// Whom to ask
+    #[arg(long, value_name = "HOST:PORT", env = "FRUITBATCH_ADDRESS", default_value = "127.0.0.1:50050")]
+    pub(crate) address: String,
+    /// Whether it is of use (a scheduler with an executor, an executor that has joined), not only alive
+    #[arg(long)]
+    pub(crate) ready: bool,
+    #[command(flatten)]
+    pub(crate) tls: ClientTlsArgs,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -293,7 +410,7 @@ pub(crate) enum ProgressStyle {
 /// When it goes away, executors and drivers wait for it to come back.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Over HTTP on the same port: /healthz (it lives) and /readyz (it has an executor).
+Over HTTP on the same port: /healthz (it lives), /readyz (it has an executor) and /metrics (for Prometheus).
 
 Examples:
   fruitbatch scheduler                        for executors on this machine
@@ -310,6 +427,14 @@ pub(crate) struct SchedulerArgs {
     /// The jobs of a driver silent for so long are cancelled
     #[arg(long, value_name = "SECONDS", env = "FRUITBATCH_DRIVER_TIMEOUT", default_value_t = 60, value_parser = clap::value_parser!(u32).range(3..))]
     pub(crate) driver_timeout: u32,
+    /// Serve a page on which the fleet can be watched, on this address and port, to whoever reaches it
+    #[arg(long, value_name = "ADDRESS:PORT", env = "FRUITBATCH_UI")]
+    pub(crate) ui: Option<SocketAddr>,
+    /// A TOML file: the keys of its table [scheduler], and those outside of any table, are named as these flags
+    #[arg(long, value_name = "FILE", env = "FRUITBATCH_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) tls: RoleTlsArgs,
 }
 
 /// Start an executor: it reads photos and runs the model for the scheduler it joins
@@ -318,7 +443,8 @@ pub(crate) struct SchedulerArgs {
 /// task, ends those that run, hands out their results, and goes.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-Over HTTP on the same port: /healthz (it lives) and /readyz (it has joined). The scheduler must reach that port.
+Over HTTP on the same port: /healthz (it lives), /readyz (it has joined) and /metrics (for Prometheus). The scheduler
+must reach that port.
 
 Examples:
   fruitbatch executor --scheduler 127.0.0.1:50050
@@ -353,6 +479,15 @@ pub(crate) struct ExecutorArgs {
     /// The most bytes of fetched models that stay in the cache folder; one model always does
     #[arg(long, value_name = "N", env = "FRUITBATCH_MODEL_CACHE_BYTES", default_value_t = 10 << 30)]
     pub(crate) model_cache_bytes: u64,
+    /// Leave in peace when EC2 says that this instance is about to go: its spot interruption notice, or the termination by
+    /// its Auto Scaling group
+    #[arg(long, env = "FRUITBATCH_EC2_NOTICES")]
+    pub(crate) ec2_notices: bool,
+    /// A TOML file: the keys of its table [executor], and those outside of any table, are named as these flags
+    #[arg(long, value_name = "FILE", env = "FRUITBATCH_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) tls: RoleTlsArgs,
 }
 
 /// Draw a small labelled set of fruit photos: four labels, each fruit turned through 360 degrees

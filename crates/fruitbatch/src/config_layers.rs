@@ -122,7 +122,7 @@ fn takes_text(key: &str) -> bool {
     matches!(key, "n-components" | "n-clusters" | "image-size" | "max-failures")
 }
 
-fn closest<'a>(word: &str, names: impl Iterator<Item = &'a String>) -> Option<&'a str> {
+pub(crate) fn closest<'a>(word: &str, names: impl Iterator<Item = &'a String>) -> Option<&'a str> {
     names
         .map(|name| (strsim::jaro_winkler(word, name), name.as_str()))
         .filter(|(likeness, _)| *likeness > 0.8)

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use fruitbatch_cluster::ClusterError;
+use fruitbatch_net::{HealthError, TlsError};
 use fruitbatch_pipeline::RunError;
 use fruitbatch_samples::SampleError;
 use fruitbatch_vision::fetch::FetchError;
@@ -31,6 +32,12 @@ pub(crate) enum CommandError {
     Run(#[from] RunError),
     #[error(transparent)]
     Cluster(#[from] ClusterError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(transparent)]
+    Health(#[from] HealthError),
+    #[error("`{address}` doesn't answer within {seconds} s")]
+    NoAnswer { address: String, seconds: u64 },
     #[error("{0}")]
     OnnxRuntime(RuntimeError),
     #[error(transparent)]
@@ -76,7 +83,10 @@ pub(crate) fn code_of(outcome: Result<Done, CommandError>) -> ExitCode {
     let code = match &error {
         CommandError::Run(RunError::Interrupted { .. }) => INTERRUPTED,
         CommandError::Run(run_error) if run_error.is_usage() => USAGE,
-        CommandError::Layer(_) | CommandError::Catalogue(_) => USAGE,
+        CommandError::Layer(_)
+        | CommandError::Catalogue(_)
+        | CommandError::Tls(_)
+        | CommandError::Cluster(ClusterError::Tls(_)) => USAGE,
         _ => FAILED,
     };
     let style = if code == INTERRUPTED { "" } else { "error: " };

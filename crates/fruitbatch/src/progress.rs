@@ -42,13 +42,11 @@ impl Observer for JsonLines {
 
 struct Bar {
     bar: ProgressBar,
-    /// How many photos were done before this run: they count for the bar, not for the rate.
-    resumed: Mutex<Option<u64>>,
 }
 
 impl Bar {
     fn new() -> Self {
-        Self { bar: ProgressBar::hidden(), resumed: Mutex::new(None) }
+        Self { bar: ProgressBar::hidden() }
     }
 
     fn stage(&self, text: &'static str) {
@@ -73,49 +71,28 @@ impl Observer for Bar {
             }
             Event::StageStarted { stage: Stage::Extract } => {
                 self.bar.set_style(
-                    BarStyle::with_template(
-                        "{bar:32} {human_pos} of {human_len} photos, {per_sec:.1}, {eta} left{msg}",
-                    )
-                    .expect("the template is fixed")
-                    .with_key(
-                        "per_sec",
-                        |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
-                            let _ = write!(out, "{:.1} a second", state.per_sec());
-                        },
-                    ),
+                    BarStyle::with_template("{bar:32} {human_pos} of {human_len} photos{msg}")
+                        .expect("the template is fixed"),
                 );
                 self.bar.set_message("");
-                self.bar.reset_elapsed();
-                self.bar.reset_eta();
             }
-            Event::Progress { done, failed, .. } => {
-                let mut resumed = self.resumed.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-                if resumed.is_none() {
-                    *resumed = Some(done as u64);
-                    self.bar.set_position(done as u64);
-                    self.bar.reset_eta();
-                }
+            Event::Progress { done, failed, photos_per_second, .. } => {
                 self.bar.set_position(done as u64);
-                if failed > 0 {
-                    self.bar.set_message(format!(", {failed} failed"));
-                }
+                self.bar.set_message(pace(photos_per_second, event.time_left(), failed));
             }
             Event::StageFinished { stage: Stage::Extract, .. } => self.bar.finish_and_clear(),
             Event::Warning { message } => self.bar.suspend(|| eprintln!("warning: {message}")),
-            Event::StageStarted { .. } | Event::StageFinished { .. } | Event::ChunkCommitted { .. } => {}
+            Event::StageStarted { .. }
+            | Event::StageFinished { .. }
+            | Event::ChunkCommitted { .. }
+            | Event::Fleet { .. } => {}
         }
     }
 }
 
 #[derive(Default)]
 struct PlainLines {
-    state: Mutex<PlainState>,
-}
-
-#[derive(Default)]
-struct PlainState {
-    began: Option<(Instant, usize)>,
-    told: Option<Instant>,
+    told: Mutex<Option<Instant>>,
 }
 
 impl Observer for PlainLines {
@@ -124,34 +101,35 @@ impl Observer for PlainLines {
             Event::Listed { photos, bytes, committed } => {
                 eprintln!("{}", listed_line(photos, bytes, committed));
             }
-            Event::Progress { done, total, failed } => {
-                let mut state = self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            Event::Progress { done, total, failed, photos_per_second } => {
+                let mut told = self.told.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
                 let now = Instant::now();
-                let (began, done_before) = *state.began.get_or_insert((now, done));
-                let last_told = state.told.get_or_insert(now);
+                let last_told = told.get_or_insert(now);
                 if done < total && now.duration_since(*last_told) >= PLAIN_INTERVAL {
                     *last_told = now;
-                    let rate = (done - done_before) as f64 / now.duration_since(began).as_secs_f64();
-                    let left = if rate > 0.0 {
-                        format!(
-                            ", {} left",
-                            HumanDuration(Duration::from_secs_f64((total - done) as f64 / rate))
-                        )
-                    } else {
-                        String::new()
-                    };
-                    let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };
                     eprintln!(
-                        "{} of {} photos, {rate:.1} a second{left}{failed}",
+                        "{} of {} photos{}",
                         HumanCount(done as u64),
-                        HumanCount(total as u64)
+                        HumanCount(total as u64),
+                        pace(photos_per_second, event.time_left(), failed)
                     );
                 }
             }
             Event::Warning { message } => eprintln!("warning: {message}"),
-            Event::StageStarted { .. } | Event::StageFinished { .. } | Event::ChunkCommitted { .. } => {}
+            Event::StageStarted { .. }
+            | Event::StageFinished { .. }
+            | Event::ChunkCommitted { .. }
+            | Event::Fleet { .. } => {}
         }
     }
+}
+
+/// How fast it goes, how long it will take, and how much of it failed.
+fn pace(photos_per_second: Option<f64>, left: Option<Duration>, failed: usize) -> String {
+    let rate = photos_per_second.map(|rate| format!(", {rate:.1} a second")).unwrap_or_default();
+    let left = left.map(|left| format!(", {} left", HumanDuration(left))).unwrap_or_default();
+    let failed = if failed > 0 { format!(", {failed} failed") } else { String::new() };
+    format!("{rate}{left}{failed}")
 }
 
 fn listed_line(photos: usize, bytes: u64, committed: usize) -> String {

@@ -8,13 +8,18 @@ use std::time::Duration;
 use fruitbatch_cluster::{
     ClusterError, Executor, ExecutorOptions, ExecutorState, Membership, Scheduler, SchedulerOptions,
 };
+use fruitbatch_net::{ProcessMetrics, TlsFiles};
 use fruitbatch_pipeline::{FetchedModelFiles, available_cores};
+use fruitbatch_storage::ec2_notice;
 use fruitbatch_vision::cache::cache_dir;
 use fruitbatch_vision::{CachedModelFiles, Catalogue, ModelSessions, embed_functions, onnx_runtime};
+use prometheus_client::metrics::info::Info;
+use prometheus_client::registry::Registry;
 use tokio::sync::watch;
 
 use crate::cli::{ExecutorArgs, SchedulerArgs};
 use crate::exit::{CommandError, Done};
+use crate::page;
 use crate::signals::Signals;
 
 /// Runs a scheduler until a signal ends it.
@@ -25,16 +30,23 @@ pub(crate) fn scheduler(args: &SchedulerArgs) -> Result<Done, CommandError> {
             bind: args.bind,
             executor_timeout: Duration::from_secs(args.executor_timeout.into()),
             driver_timeout: Duration::from_secs(args.driver_timeout.into()),
+            tls: args.tls.files(),
         };
         // It plans with the functions, but runs none: it needs no model.
         let files = Arc::new(CachedModelFiles::new(cache_dir().map_err(CommandError::Cache)?));
         let models = ModelSessions::new(files, Catalogue::load()?, NonZeroUsize::MIN);
-        let scheduler = Scheduler::start(options, embed_functions(Arc::new(models))).await?;
+        let registry = registry("scheduler");
+        let scheduler =
+            Arc::new(Scheduler::start(options, embed_functions(Arc::new(models)), registry).await?);
         let address = scheduler.address();
-        warn_if_open("scheduler", address);
+        warn_if_open("scheduler", address, &args.tls.files());
         eprintln!("scheduler at df://{address}");
         eprintln!("  add executors:  fruitbatch executor --scheduler {address}");
         eprintln!("  run a job:      fruitbatch run INPUT --output OUT --scheduler df://{address}");
+        if let Some(page) = args.ui {
+            let watched = Arc::clone(&scheduler);
+            page::serve(page, move || page::fleet_view(address, watched.fleet()))?;
+        }
         signals.next().await;
         eprintln!("scheduler stops: drivers wait for it to come back, or stop resumable");
         Ok(Done::Fine)
@@ -52,26 +64,36 @@ pub(crate) fn executor(args: &ExecutorArgs) -> Result<Done, CommandError> {
         let slots = args.slots.unwrap_or_else(available_cores);
         let threads = args.threads.unwrap_or_else(|| slots.min(available_cores()));
         let files = FetchedModelFiles::new(&cache, args.model_cache_bytes, runtime.handle().clone());
+        let mut registry = registry("executor");
+        files.register(&mut registry);
         let models = ModelSessions::new(Arc::new(files), Catalogue::load()?, threads);
+        models.register(&mut registry);
         let options = ExecutorOptions {
             bind: args.bind,
             advertise_host: args.advertise_host.clone(),
             slots,
             work_dir: args.work_dir.clone(),
             timeout: Duration::from_secs(args.executor_timeout.into()),
+            tls: args.tls.files(),
             ..ExecutorOptions::new(&args.scheduler)
         };
-        let executor = Executor::start(options, embed_functions(Arc::new(models))).await?;
-        warn_if_open("executor", executor.address());
+        let executor = Executor::start(options, embed_functions(Arc::new(models)), registry).await?;
+        warn_if_open("executor", executor.address(), &args.tls.files());
         eprintln!(
             "executor at {}, {slots} slots, {threads} threads in the model, ONNX Runtime {}",
             executor.address(),
             onnx.version
         );
         let mut state = executor.state();
+        let mut ends = Done::Fine;
         tokio::select! {
             refused = refused(&mut state) => return Err(refused),
             () = signals.next() => {}
+            notice = ec2_notice(), if args.ec2_notices => eprintln!("{notice}"),
+            () = executor.disk_full() => {
+                eprintln!("error: the disk with the work folder is full: make room there, or name another one with --work-dir");
+                ends = Done::SomethingMissing;
+            }
         }
         let patience = Duration::from_secs(args.drain_timeout.into());
         let ExecutorState { running_tasks, held_jobs, .. } = state.borrow().clone();
@@ -87,7 +109,7 @@ pub(crate) fn executor(args: &ExecutorArgs) -> Result<Done, CommandError> {
                 std::process::exit(1);
             }
         }
-        Ok(Done::Fine)
+        Ok(ends)
     })
 }
 
@@ -111,11 +133,25 @@ fn runtime() -> Result<tokio::runtime::Runtime, CommandError> {
         .map_err(CommandError::Runtime)
 }
 
-fn warn_if_open(role: &str, address: SocketAddr) {
-    if !address.ip().is_loopback() {
-        eprintln!(
-            "warning: this {role} listens on {address} without encryption or authentication: keep the port inside a network \
-             you trust"
-        );
+/// The role's metrics, to which its parts add theirs.
+fn registry(role: &'static str) -> Registry {
+    let mut registry = Registry::default();
+    let build = Info::new([("version", env!("CARGO_PKG_VERSION")), ("role", role)]);
+    registry.register("fruitbatch_build", "What this is", build);
+    registry.register_collector(Box::new(ProcessMetrics::default()));
+    registry
+}
+
+fn warn_if_open(role: &str, address: SocketAddr, tls: &TlsFiles) {
+    if address.ip().is_loopback() || tls.client_ca.is_some() {
+        return;
     }
+    let lacks = if tls.is_empty() {
+        "encryption or authentication (--tls-cert, --tls-key, --tls-ca and --tls-client-ca give both)"
+    } else {
+        "authentication (--tls-client-ca gives it)"
+    };
+    eprintln!(
+        "warning: this {role} listens on {address} without {lacks}: keep the port inside a network you trust"
+    );
 }

@@ -1,7 +1,23 @@
 //! One module a command.
 
+use crate::exit::{CommandError, Done};
+
 pub(crate) mod doctor;
 pub(crate) mod fleet;
+pub(crate) mod health;
 pub(crate) mod model;
 pub(crate) mod run;
 pub(crate) mod samples;
+pub(crate) mod status;
+
+/// Carries an asynchronous command out.
+pub(crate) fn block_on(
+    command: impl Future<Output = Result<Done, CommandError>>,
+) -> Result<Done, CommandError> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CommandError::Runtime)?;
+    let outcome = runtime.block_on(command);
+    // Whatever a cancelled job still computes isn't waited for: nothing of it would be committed.
+    runtime.shutdown_background();
+    outcome
+}

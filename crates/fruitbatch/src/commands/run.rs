@@ -1,6 +1,7 @@
 //! `fruitbatch run`.
 
 use std::io::Write;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
@@ -13,8 +14,10 @@ use fruitbatch_vision::{CachedModelFiles, Catalogue, ModelSessions};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{ProgressStyle, RetryArgs, RunArgs};
+use crate::commands::block_on;
 use crate::config_layers::LayeredConfig;
 use crate::exit::{CommandError, Done};
+use crate::page::RunPage;
 use crate::signals::Signals;
 use crate::{progress, summary};
 
@@ -26,45 +29,36 @@ pub(crate) fn run(args: &RunArgs, matches: &ArgMatches) -> Result<Done, CommandE
     }
     let catalogue = Catalogue::load()?;
     let plan = layered.config.plan(&catalogue)?;
-    if args.dry_run { block_on(dry_run(&plan)) } else { block_on(carry_out(&plan, catalogue, args.progress)) }
+    if args.dry_run {
+        return block_on(dry_run(&plan));
+    }
+    block_on(carry_out(&plan, catalogue, args.progress, args.ui))
 }
 
 /// Goes on with the last run on OUT and takes its failed photos again.
 pub(crate) fn retry(args: &RetryArgs) -> Result<Done, CommandError> {
     let catalogue = Catalogue::load()?;
     block_on(async {
-        let access = RunConfig {
-            profile: args.aws.profile.clone(),
-            region: args.aws.region.clone(),
-            endpoint_url: args.aws.endpoint_url.clone(),
-            no_sign_request: args.aws.no_sign_request.unwrap_or_default(),
-            request_payer: args.aws.request_payer.clone(),
-            ..RunConfig::default()
-        };
+        let access = RunConfig::from(&args.aws);
         let plan = RunPlan::retry_of(&args.output, &access, &catalogue).await?;
-        carry_out(&plan, catalogue, args.progress).await
+        carry_out(&plan, catalogue, args.progress, args.ui).await
     })
-}
-
-fn block_on(command: impl Future<Output = Result<Done, CommandError>>) -> Result<Done, CommandError> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CommandError::Runtime)?;
-    let outcome = runtime.block_on(command);
-    // Whatever a cancelled job still computes isn't waited for: nothing of it would be committed.
-    runtime.shutdown_background();
-    outcome
 }
 
 async fn carry_out(
     plan: &RunPlan,
     catalogue: Catalogue,
     progress: ProgressStyle,
+    ui: Option<SocketAddr>,
 ) -> Result<Done, CommandError> {
     let files = Arc::new(CachedModelFiles::new(cache_dir().map_err(CommandError::Cache)?));
     let sessions = Arc::new(ModelSessions::new(files.clone(), catalogue, inference_threads(plan.slots)));
     let cancel = CancellationToken::new();
     tokio::spawn(cancel_on_signal(cancel.clone()));
-    let observer = progress::observer(progress);
+    let mut observer = progress::observer(progress);
+    if let Some(address) = ui {
+        observer = Box::new(RunPage::serve(address, plan, observer)?);
+    }
     let finished = fruitbatch_pipeline::run(plan, sessions, files, observer.as_ref(), &cancel).await?;
     drop(observer);
     summary::print(&mut std::io::stdout().lock(), plan, &finished).map_err(CommandError::Stdout)?;

@@ -14,6 +14,8 @@ use fruitbatch_testkit::tiny_models::TinyNet;
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
 
+pub(crate) mod roles;
+
 /// The model that tests import, and the side of the photos they run it on.
 pub(crate) const MODEL: &str = "tiny";
 pub(crate) const IMAGE_SIZE: &str = "32";
