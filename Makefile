@@ -2,10 +2,10 @@
 # Builds go to ./target if it exists, else to the cache folder, unless CARGO_TARGET_DIR names another.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test verify lint dist clean
+.PHONY: help setup build demo test verify lint check-deploy dist clean
 
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 setup: ## Check this machine and fetch ONNX Runtime into the cache folder
 	@scripts/check-machine.sh
@@ -25,6 +25,9 @@ verify: ## Hold the promised figures against the reference, with the real model 
 
 lint: ## Check formatting, clippy and rustdoc
 	@scripts/lint.sh
+
+check-deploy: ## Check what stands in deploy/, without a cluster or a cloud
+	@scripts/check-deploy.sh
 
 dist: ## Make a tarball in dist/ that runs on any Linux with glibc 2.28 or newer
 	@scripts/dist.sh

@@ -1,0 +1,4 @@
+output "group_name" {
+  description = "The Auto Scaling group."
+  value       = aws_autoscaling_group.this.name
+}
