@@ -2,7 +2,7 @@
 # Builds go to ./target if it exists, else to the cache folder, unless CARGO_TARGET_DIR names another.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test verify lint check-deploy dist clean
+.PHONY: help setup build demo test verify lint check-deploy dist image clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,9 @@ check-deploy: ## Check what stands in deploy/, without a cluster or a cloud
 
 dist: ## Make a tarball in dist/ that runs on any Linux with glibc 2.28 or newer
 	@scripts/dist.sh
+
+image: ## Make the Docker image of the tarball in dist/
+	@scripts/docker-image.sh
 
 clean: ## Remove demo/, dist/ and target/ (the cache folder stays)
 	rm -rf demo dist target
