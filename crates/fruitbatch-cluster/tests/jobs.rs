@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use datafusion::error::DataFusionError;
 use fruitbatch_cluster::{ClusterError, LocalCluster, connect};
+use fruitbatch_net::Connector;
 use fruitbatch_scan::{ImageRow, ImageTable, ScanOptions};
 use fruitbatch_storage::StorageOptions;
 use fruitbatch_testkit::s3_server::{ReadFault, S3Server};
@@ -213,7 +214,7 @@ async fn a_scheduler_that_is_not_there_is_named() {
         let port = listener.local_addr().unwrap().port();
         (format!("df://127.0.0.1:{port}"), port)
     };
-    let error = connect(&free, &[]).await.map(|_| ()).unwrap_err();
+    let error = connect(&free, &Connector::default(), &[]).await.map(|_| ()).unwrap_err();
     assert!(error.is_retryable());
     let ClusterError::SchedulerUnreachable { address, .. } = error else { panic!("{error:?}") };
     assert_eq!(address, format!("127.0.0.1:{port}"));

@@ -1,6 +1,7 @@
 //! Chunks: the unit of progress, retry and resume. Each is one Ballista job and, once done, one entry of the commit log.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use arrow::array::{Array, AsArray, RecordBatch, StringArray, StructArray};
@@ -33,11 +34,17 @@ pub(crate) struct ChunkSizer {
 
 impl ChunkSizer {
     pub(crate) fn new(plan: &RunPlan) -> Self {
-        Self {
-            fixed: plan.config.chunk_size.map(usize::from),
-            photos_per_task: plan.config.batch_size as usize * BATCHES_PER_TASK,
-            photos_per_second: None,
-        }
+        Self::with(plan.config.chunk_size, plan.config.batch_size, None)
+    }
+
+    /// One that knows the rate before anything is measured.
+    pub(crate) fn at_rate(fixed: Option<NonZeroUsize>, batch_size: u32, photos_per_second: f64) -> Self {
+        Self::with(fixed, batch_size, Some(photos_per_second))
+    }
+
+    fn with(fixed: Option<NonZeroUsize>, batch_size: u32, photos_per_second: Option<f64>) -> Self {
+        let photos_per_task = batch_size as usize * BATCHES_PER_TASK;
+        Self { fixed: fixed.map(usize::from), photos_per_task, photos_per_second }
     }
 
     /// Takes note of the rate so far.

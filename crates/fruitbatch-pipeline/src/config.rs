@@ -348,7 +348,10 @@ impl RunConfig {
     }
 
     /// How storage is reached.
-    pub(crate) fn storage_options(&self) -> Result<StorageOptions, ConfigError> {
+    ///
+    /// # Errors
+    /// [`ConfigError::Invalid`] for a `request-payer` that isn't one.
+    pub fn storage_options(&self) -> Result<StorageOptions, ConfigError> {
         let request_payer = match self.request_payer.as_deref() {
             None => false,
             Some("requester") => true,

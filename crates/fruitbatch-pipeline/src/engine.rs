@@ -24,6 +24,7 @@ use crate::config::{RunPlan, SchedulerChoice};
 use crate::error::RunError;
 use crate::events::{Event, Observer};
 use crate::features::column;
+use crate::fleet_hours::FleetHours;
 use crate::lineage::FleetHost;
 use crate::model_store::{ModelStore, for_executors};
 use crate::selection::Photo;
@@ -86,7 +87,7 @@ pub(crate) struct ClusterEngine<'a> {
     pub(crate) files: &'a dyn ModelFiles,
     pub(crate) observer: &'a dyn Observer,
     cluster: Mutex<Option<Arc<Cluster>>>,
-    hosts: Mutex<BTreeMap<String, u32>>,
+    hours: Mutex<FleetHours>,
 }
 
 /// A cluster that was started or found.
@@ -141,20 +142,18 @@ impl<'a> ClusterEngine<'a> {
         files: &'a dyn ModelFiles,
         observer: &'a dyn Observer,
     ) -> Self {
-        let (cluster, hosts) = (Mutex::default(), Mutex::default());
-        Self { plan, root, storage, sessions, files, observer, cluster, hosts }
+        let (cluster, hours) = (Mutex::default(), Mutex::default());
+        Self { plan, root, storage, sessions, files, observer, cluster, hours }
     }
 
-    /// Photos that the cluster has done for this run, those of tasks that were tried again each time.
+    /// Photos that the cluster has done for this run, those of tasks that were tried again each time. Whoever asks looks at
+    /// the hosts too: their time is counted from look to look.
     pub(crate) fn photos_done(&self) -> u64 {
         let Some(cluster) = self.slot().clone() else { return 0 };
         let fleet = cluster.fleet();
         let state = fleet.borrow();
-        let mut hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        for executor in &state.executors {
-            let slots = hosts.entry(executor.host_name.clone()).or_default();
-            *slots = executor.slots.max(*slots);
-        }
+        let there = state.executors.iter().map(|executor| (executor.host_name.as_str(), executor.slots));
+        self.hours.lock().unwrap_or_else(PoisonError::into_inner).look(Instant::now(), there);
         state.photos
     }
 
@@ -401,11 +400,12 @@ impl Engine for ClusterEngine<'_> {
         if self.plan.scheduler == SchedulerChoice::Local {
             return Vec::new();
         }
-        let hosts = self.hosts.lock().unwrap_or_else(PoisonError::into_inner);
-        hosts.iter().map(|(name, slots)| FleetHost { name: name.clone(), slots: *slots }).collect()
+        self.hours.lock().unwrap_or_else(PoisonError::into_inner).hosts()
     }
 
     async fn stop(&self) {
+        // The last look at the hosts.
+        self.photos_done();
         let cluster = self.slot().take();
         if let Some(Place::Local(local)) = cluster.as_ref().map(|cluster| &cluster.place) {
             let local = local.lock().unwrap_or_else(PoisonError::into_inner).take();

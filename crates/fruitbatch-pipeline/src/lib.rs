@@ -18,6 +18,8 @@
 //! assert_eq!(config.model, "vgg16");
 //! ```
 
+pub mod access;
+mod access_policy;
 mod chunks;
 pub mod claim;
 pub mod commit_log;
@@ -25,14 +27,19 @@ mod config;
 mod driver;
 mod engine;
 mod error;
+pub mod estimate;
 mod events;
 mod extract;
 pub mod features;
+mod fleet_hours;
 mod labels;
 mod layout;
 mod lineage;
+mod measured_rate;
 mod model_store;
 pub mod outputs;
+pub mod prices;
+mod processor;
 mod progress_note;
 mod publish;
 mod rate;
@@ -45,13 +52,17 @@ mod simulation;
 mod stage_clock;
 mod status;
 
+pub use access_policy::{AccessPolicy, Places};
 pub use config::{MaxFailures, OnError, RunConfig, RunPlan, SchedulerChoice, SplitFrom, available_cores};
 pub use driver::{Changes, RunSummary};
 pub use error::{ConfigError, RunError};
 pub use events::{Event, Observer, Stage, Unobserved};
 pub use labels::{LabelSource, TRAINING_SPLIT, split_of};
 pub use lineage::{FleetHost, GIT_COMMIT, Host, Lineage, Versions, available_memory_bytes};
+pub use measured_rate::MeasuredRate;
 pub use model_store::{FetchedModelFiles, ModelStore};
+pub use prices::{Prices, PricesError};
+pub use processor::Processor;
 pub use progress_note::ProgressNote;
 pub use run::run;
 pub use status::{RunState, RunStatus, status};

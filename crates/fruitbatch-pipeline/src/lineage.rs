@@ -35,6 +35,9 @@ pub struct FleetHost {
     pub name: String,
     /// Tasks that its executor could run at a time.
     pub slots: u32,
+    /// How long it was there while photos were read and embedded, in seconds.
+    #[serde(default)]
+    pub seconds: u64,
 }
 
 /// The git commit this was built from, where that was known.

@@ -22,7 +22,7 @@ use crate::config::RunPlan;
 use crate::error::{ConfigError, RunError};
 
 /// The folder for models below OUT, where no other store is named.
-const MODELS_FOLDER: &str = "models";
+pub(crate) const MODELS_FOLDER: &str = "models";
 
 /// A model store and how executors reach it; as JSON it is the third argument of `embed`. Holds no secret, and no
 /// profile of the driver's: executors have credentials of their own.

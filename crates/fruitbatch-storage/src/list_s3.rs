@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::ControlFlow;
 
 use aws_sdk_s3::types::{EncodingType, Object};
 
@@ -58,14 +59,17 @@ pub(crate) async fn list(
     let mut listing = ListingBuilder::new(root, selection);
 
     let delimiter = (!recursive).then_some("/");
-    for_each_entry(connection, bucket, &listed_prefix, delimiter, &place, |entry| match entry {
-        Entry::Object { key, object } => add_object(&mut listing, key, object, prefix),
-        Entry::Folder { key } => {
-            let path = key.strip_prefix(prefix.as_str()).unwrap_or(key).trim_end_matches('/');
-            if path.starts_with('.') {
-                listing.add_dot_file(&escape(path.as_bytes()));
+    for_each_entry(connection, bucket, &listed_prefix, delimiter, &place, |entry| {
+        match entry {
+            Entry::Object { key, object } => add_object(&mut listing, key, object, prefix),
+            Entry::Folder { key } => {
+                let path = key.strip_prefix(prefix.as_str()).unwrap_or(key).trim_end_matches('/');
+                if path.starts_with('.') {
+                    listing.add_dot_file(&escape(path.as_bytes()));
+                }
             }
         }
+        ControlFlow::Continue(())
     })
     .await?;
     // A narrower listing doesn't show the keys that tell an OUT.
@@ -73,6 +77,30 @@ pub(crate) async fn list(
         listing.add_output_folder("");
     }
     if listing.is_empty() && !prefix.is_empty() && !by_glob {
+        return list_object(connection, bucket, prefix, &place, listing).await;
+    }
+    Ok(listing.finish(root.clone()))
+}
+
+/// As [`list`], but no more than up to the first photo.
+pub(crate) async fn list_first(
+    connection: &S3Connection,
+    root: &Location,
+    selection: Selection<'_>,
+) -> Result<Listing, StorageError> {
+    let Place::S3 { bucket, prefix } = root.place() else {
+        unreachable!("only locations in S3 are listed here")
+    };
+    let place = root.to_string();
+    let mut listing = ListingBuilder::new(root, selection);
+    for_each_entry(connection, bucket, prefix, None, &place, |entry| {
+        if let Entry::Object { key, object } = entry {
+            add_object(&mut listing, key, object, prefix);
+        }
+        if listing.ends_in_a_photo() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })
+    .await?;
+    if listing.is_empty() && !prefix.is_empty() {
         return list_object(connection, bucket, prefix, &place, listing).await;
     }
     Ok(listing.finish(root.clone()))
@@ -194,15 +222,15 @@ pub(crate) enum Entry<'a> {
     },
 }
 
-/// Shows every key that begins with `prefix`, at least once. S3 lists in order and each key once; not every server that
-/// speaks its protocol does.
+/// Shows every key that begins with `prefix`, at least once, until `show` has seen enough. S3 lists in order and each key
+/// once; not every server that speaks its protocol does.
 pub(crate) async fn for_each_entry(
     connection: &S3Connection,
     bucket: &str,
     prefix: &str,
     delimiter: Option<&'static str>,
     place: &str,
-    mut show: impl FnMut(Entry<'_>),
+    mut show: impl FnMut(Entry<'_>) -> ControlFlow<()>,
 ) -> Result<(), StorageError> {
     let mut request = PageRequest { delimiter, ..PageRequest::default() };
     let mut times_asked: HashMap<String, u32> = HashMap::new();
@@ -212,12 +240,14 @@ pub(crate) async fn for_each_entry(
         for object in page.contents() {
             let key = raw_key(object.key().unwrap_or_default(), url_encoded, place)?;
             // What a server lists beyond what it was asked for isn't meant.
-            if key.starts_with(prefix) {
-                show(Entry::Object { key: &key, object });
+            if key.starts_with(prefix) && show(Entry::Object { key: &key, object }).is_break() {
+                return Ok(());
             }
         }
         for folder in page.common_prefixes().iter().filter_map(|folder| folder.prefix()) {
-            show(Entry::Folder { key: &raw_key(folder, url_encoded, place)? });
+            if show(Entry::Folder { key: &raw_key(folder, url_encoded, place)? }).is_break() {
+                return Ok(());
+            }
         }
         if page.is_truncated() != Some(true) {
             return Ok(());

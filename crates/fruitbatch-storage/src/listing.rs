@@ -253,6 +253,14 @@ impl<'a> ListingBuilder<'a> {
                 .all(|set| set.is_empty())
     }
 
+    /// Whether what was shown last is a photo that will be in the listing.
+    pub(crate) fn ends_in_a_photo(&self) -> bool {
+        self.photos.last().is_some_and(|photo| {
+            let is_excluded = self.excluded.as_ref().is_some_and(|excluded| lies_in(&photo.path, excluded));
+            !is_excluded && self.selection.takes(photo)
+        })
+    }
+
     pub(crate) fn finish(mut self, root: Location) -> Listing {
         if let Some(excluded) = self.excluded.take() {
             self.output_folders.remove(&excluded);

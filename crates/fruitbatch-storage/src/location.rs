@@ -127,6 +127,14 @@ impl Location {
         matches!(self.place, Place::S3 { .. })
     }
 
+    /// The bucket and the prefix of a location in S3; the prefix is empty, for the whole bucket, or ends in `/`.
+    pub fn bucket_and_prefix(&self) -> Option<(&str, &str)> {
+        match &self.place {
+            Place::Local { .. } => None,
+            Place::S3 { bucket, prefix } => Some((bucket, prefix)),
+        }
+    }
+
     /// The absolute path of a local location.
     pub fn local_path(&self) -> Option<&Path> {
         match &self.place {

@@ -3,6 +3,7 @@
 //! Conditions go by entity tag, which S3 makes of the content: of two states of a file with the same bytes, one can't be
 //! told from the other.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -197,6 +198,7 @@ impl OutputBackend for S3Output {
                 let length = object.size().and_then(|size| u64::try_from(size).ok()).unwrap_or_default();
                 files.push(OutputFile { path: path.to_owned(), length });
             }
+            ControlFlow::Continue(())
         })
         .await?;
         Ok(files)

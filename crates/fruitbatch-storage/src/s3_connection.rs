@@ -115,6 +115,10 @@ impl S3Connection {
         })
     }
 
+    pub(crate) fn region(&self) -> &str {
+        &self.region
+    }
+
     pub(crate) fn patience(&self) -> &Patience {
         &self.patience
     }

@@ -154,6 +154,30 @@ impl Storage {
         }
     }
 
+    /// A listing that ends at the first photo it comes upon, where that saves time: in a large prefix of S3.
+    ///
+    /// # Errors
+    /// As [`list`](Self::list).
+    pub async fn list_first(
+        &self,
+        location: &Location,
+        options: &ListOptions,
+    ) -> Result<Listing, StorageError> {
+        if !location.is_s3() || !options.recursive || location.split_glob().is_some() {
+            return self.list(location, options).await;
+        }
+        let connection = self.connection().await?;
+        list_s3::list_first(&connection, location, Selection { options, location_glob: None }).await
+    }
+
+    /// The region that requests to S3 are made for.
+    ///
+    /// # Errors
+    /// The configuration of S3 is not valid.
+    pub async fn region(&self) -> Result<String, StorageError> {
+        Ok(self.connection().await?.region().to_owned())
+    }
+
     /// One photo as it is now, by its path in a listing whose [`Listing::root`] is `root`; `None` if it is gone (or is no
     /// file any more). Its entity tag is that of a listing made now: if it is the one that was listed, so is the content.
     ///

@@ -79,6 +79,30 @@ async fn a_listing_goes_on_over_all_pages() {
 }
 
 #[tokio::test]
+async fn the_first_photo_is_found_without_listing_all() {
+    let server = server_with(&["photos/.hidden.jpg", "photos/_out/results.csv", "photos/a/"]);
+    for number in 0..2_500 {
+        server.put_object("fruits", &format!("photos/b/{number:05}.jpg"), "x");
+    }
+    let storage = storage_for(&server);
+    let options =
+        ListOptions { exclude: Some(location("s3://fruits/photos/_out")), ..ListOptions::default() };
+    let first = storage.list_first(&location("s3://fruits/photos"), &options).await.unwrap();
+    assert_eq!(first.photos.iter().map(|photo| &photo.path).collect::<Vec<_>>(), ["b/00000.jpg"]);
+    assert_eq!(first.root, location("s3://fruits/photos"));
+    let lists = server.requests().iter().filter(|request| request.operation == "ListObjectsV2").count();
+    assert_eq!(lists, 1);
+
+    let one = storage.list_first(&location("s3://fruits/photos/b/00007.jpg"), &options).await.unwrap();
+    assert_eq!((one.photos.len(), one.root), (1, location("s3://fruits/photos/b")));
+    let without_any = ListOptions { glob: Some("*.png".parse().unwrap()), ..ListOptions::default() };
+    let none = storage.list_first(&location("s3://fruits/photos"), &without_any).await.unwrap();
+    assert!(none.photos.is_empty());
+    let error = storage.list_first(&location("s3://fruits/nothing"), &options).await.unwrap_err();
+    assert_eq!(error.kind(), StorageErrorKind::NotFound);
+}
+
+#[tokio::test]
 async fn markers_dot_files_and_outputs_are_left_out_and_counted() {
     let server = server_with(&[
         "photos/Orange/1.jpg",

@@ -46,8 +46,11 @@ pub fn store_model(cache: &Path, digest: &ModelDigest, canonical_bytes: &[u8]) -
     Ok(path)
 }
 
-/// Writes a file so that a reader, or a crash, sees all of it or nothing.
-pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
+/// Writes a file so that a reader, or a crash, sees all of it or nothing; its folder is made if need be.
+///
+/// # Errors
+/// The file can't be written.
+pub fn write_atomically(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     fs::create_dir_all(folder)?;
     let mut staged_name = OsString::from(".");

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use fruitbatch_cluster::{EXECUTOR_PORT, SCHEDULER_PORT};
 use fruitbatch_net::TlsFiles;
 use fruitbatch_pipeline::{OnError, RunConfig, SplitFrom};
-use fruitbatch_vision::{InputLayout, Preprocessing};
+use fruitbatch_vision::{ImageSize, InputLayout, Preprocessing};
 use serde::Serialize;
 
 /// Photos in, clusters out: runs a vision model over the photos of a folder or an S3 prefix, and clusters what it sees.
@@ -43,7 +43,7 @@ pub(crate) enum Command {
     Samples(SamplesArgs),
     #[command(subcommand)]
     Model(ModelCommand),
-    Doctor,
+    Doctor(Box<DoctorArgs>),
 }
 
 /// Photos to features to clusters: the whole job, resumed if it was begun before
@@ -61,6 +61,7 @@ Examples:
   fruitbatch run photos --output out
   fruitbatch run s3://bucket/fruits/ --output s3://bucket/clusters/ --glob '*.jpg' --n-clusters 4
   fruitbatch run photos --output out --limit 100 --dry-run
+  fruitbatch run s3://bucket/fruits/ --output s3://bucket/clusters/ --dry-run --rate 5 --instances 8
 
 Exit codes: 0 done (also with some photos in failures.csv), 1 failed, 2 wrong usage or config, 3 every photo failed, \
 130 interrupted; after 1 and 130 the same command goes on.")]
@@ -217,10 +218,13 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "FRUITBATCH_OVERWRITE", help_heading = "Running", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     overwrite: Option<bool>,
-    /// List the photos and say what would run, but run nothing
+    /// List the photos and say what would run and what it would take and cost on AWS, but run nothing
     #[arg(long, help_heading = "Running")]
     #[serde(skip)]
     pub(crate) dry_run: bool,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub(crate) estimate: EstimateArgs,
     /// A TOML file with keys named as these flags
     #[arg(long, value_name = "FILE", env = "FRUITBATCH_CONFIG", help_heading = "Running")]
     #[serde(skip)]
@@ -241,6 +245,20 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     #[serde(flatten)]
     aws: AwsArgs,
+}
+
+/// What `--dry-run` estimates with.
+#[derive(Debug, Args)]
+pub(crate) struct EstimateArgs {
+    /// Photos a second that a core does [default: what `fruitbatch doctor --bench` measured for this model and size]
+    #[arg(long, value_name = "N", requires = "dry_run", help_heading = "Estimate", value_parser = rate)]
+    pub(crate) rate: Option<f64>,
+    /// Executors, an instance each
+    #[arg(long, value_name = "N", requires = "dry_run", help_heading = "Estimate", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) instances: u32,
+    /// A price table in place of the one that is compiled in, configs/prices.toml
+    #[arg(long, value_name = "FILE", requires = "dry_run", help_heading = "Estimate")]
+    pub(crate) prices: Option<PathBuf>,
 }
 
 /// By which certificates connections to a fleet are made.
@@ -490,6 +508,59 @@ pub(crate) struct ExecutorArgs {
     pub(crate) tls: RoleTlsArgs,
 }
 
+/// What is found, what is missing, and the command that mends it
+///
+/// With --bench it measures how many photos a second this machine does. With --input and --output it tries whether a run may
+/// list, read, write and delete there, and prints the smallest IAM policies with which it may.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  fruitbatch doctor
+  fruitbatch doctor --bench
+  fruitbatch doctor --input s3://bucket/fruits/ --output s3://bucket/clusters/
+
+Exit codes: 0 all is well, 1 something is missing or denied, 2 wrong usage.")]
+pub(crate) struct DoctorArgs {
+    /// Measure photos a second, and keep the figure in the cache folder for `fruitbatch run --dry-run`
+    #[arg(long, help_heading = "Measuring")]
+    pub(crate) bench: bool,
+    /// The model
+    #[arg(
+        long,
+        value_name = "NAME",
+        env = "FRUITBATCH_MODEL",
+        help_heading = "Measuring",
+        default_value = "vgg16"
+    )]
+    pub(crate) model: String,
+    /// The side in pixels that photos are resized to, or native
+    #[arg(
+        long,
+        value_name = "N|native",
+        env = "FRUITBATCH_IMAGE_SIZE",
+        help_heading = "Measuring",
+        default_value = "224"
+    )]
+    pub(crate) image_size: ImageSize,
+    /// Tasks at a time [default: the cores of this process]
+    #[arg(long, value_name = "N", env = "FRUITBATCH_SLOTS", help_heading = "Measuring")]
+    pub(crate) slots: Option<NonZeroUsize>,
+    /// How long, once the model is loaded
+    #[arg(long, value_name = "N", requires = "bench", help_heading = "Measuring", default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) seconds: u32,
+    /// A place for photos to try: a folder, one file, a glob, file:// or s3://bucket/prefix/
+    #[arg(long, value_name = "INPUT", help_heading = "Access")]
+    pub(crate) input: Option<String>,
+    /// A place for results to try: a folder or s3://bucket/prefix/; it is left as it was
+    #[arg(long, short, value_name = "OUT", help_heading = "Access")]
+    pub(crate) output: Option<String>,
+    /// The place for models that the policies are about [default: _fruitbatch/models in OUT]
+    #[arg(long, value_name = "URI", help_heading = "Access")]
+    pub(crate) model_store: Option<String>,
+    #[command(flatten)]
+    pub(crate) aws: AwsArgs,
+}
+
 /// Draw a small labelled set of fruit photos: four labels, each fruit turned through 360 degrees
 #[derive(Debug, Args)]
 pub(crate) struct SamplesArgs {
@@ -556,6 +627,11 @@ pub(crate) struct ImportArgs {
     /// Whom the licence wants named, for the catalogue
     #[arg(long, value_name = "TEXT")]
     pub(crate) attribution: Option<String>,
+}
+
+fn rate(text: &str) -> Result<f64, String> {
+    let rate = text.parse().ok().filter(|rate: &f64| rate.is_finite() && *rate > 0.0);
+    rate.ok_or_else(|| format!("`{text}` is no positive number"))
 }
 
 fn split_from(text: &str) -> Result<SplitFrom, String> {

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use fruitbatch_cluster::ClusterError;
 use fruitbatch_net::{HealthError, TlsError};
-use fruitbatch_pipeline::RunError;
+use fruitbatch_pipeline::{PricesError, RunError};
 use fruitbatch_samples::SampleError;
 use fruitbatch_vision::fetch::FetchError;
 use fruitbatch_vision::{CatalogueError, ImportError, InspectError, RuntimeError};
@@ -50,6 +50,8 @@ pub(crate) enum CommandError {
     Inspect(#[from] InspectError),
     #[error(transparent)]
     Samples(#[from] SampleError),
+    #[error(transparent)]
+    Prices(#[from] PricesError),
     #[error("`{file}` can't be read: {source}")]
     ReadFile { file: String, source: std::io::Error },
     #[error("`{file}` can't be written: {source}")]
@@ -85,6 +87,7 @@ pub(crate) fn code_of(outcome: Result<Done, CommandError>) -> ExitCode {
         CommandError::Run(run_error) if run_error.is_usage() => USAGE,
         CommandError::Layer(_)
         | CommandError::Catalogue(_)
+        | CommandError::Prices(_)
         | CommandError::Tls(_)
         | CommandError::Cluster(ClusterError::Tls(_)) => USAGE,
         _ => FAILED,

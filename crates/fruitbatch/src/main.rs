@@ -9,6 +9,7 @@ use crate::cli::{Cli, Command};
 mod cli;
 mod commands;
 mod config_layers;
+mod estimate_table;
 mod exit;
 mod logging;
 mod page;
@@ -49,7 +50,7 @@ fn main() -> ExitCode {
         Command::Health(args) => commands::health::health(args),
         Command::Samples(args) => commands::samples::samples(args),
         Command::Model(command) => commands::model::model(command),
-        Command::Doctor => commands::doctor::doctor(),
+        Command::Doctor(args) => commands::doctor::doctor(args),
     };
     exit::code_of(outcome)
 }

@@ -89,7 +89,7 @@ impl RunPage {
             ..RunView::default()
         };
         let seen = Arc::new(Mutex::new(Seen {
-            view: View::new(&format!("{} over {}", plan.config.model, plan.input)),
+            view: View::new(&format!("A run of {}", plan.config.model)),
             run,
             started: Instant::now(),
             rates: VecDeque::new(),
@@ -138,7 +138,8 @@ impl Seen {
                 self.run.photos_per_second = *photos_per_second;
                 self.run.seconds_left = event.time_left().map(|left| left.as_secs_f64());
                 self.run.total = Some(*total);
-                if self.rate_taken.is_none_or(|at| at.elapsed() >= RATE_INTERVAL) {
+                let is_under_way = photos_per_second.is_some() || !self.rates.is_empty();
+                if is_under_way && self.rate_taken.is_none_or(|at| at.elapsed() >= RATE_INTERVAL) {
                     self.rate_taken = Some(Instant::now());
                     push(&mut self.rates, photos_per_second.unwrap_or_default(), MOST_RATES);
                 }

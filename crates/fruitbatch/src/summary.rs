@@ -9,8 +9,10 @@ use fruitbatch_pipeline::outputs::{
     FAILURES_CSV, METRICS, MODEL_FOLDER, Metrics, RESULTS_CSV, RESULTS_PARQUET,
 };
 use fruitbatch_pipeline::selection::Selection;
-use fruitbatch_pipeline::{Changes, RunPlan, RunSummary};
+use fruitbatch_pipeline::{Changes, RunConfig, RunPlan, RunSummary};
 use indicatif::{HumanBytes, HumanCount};
+
+use crate::estimate_table::{self, ToldEstimate};
 
 /// The label-by-cluster table gets hard to read beyond this many labels; the rest is in results.csv.
 const MOST_LABELS: usize = 40;
@@ -159,7 +161,12 @@ fn print_places(out: &mut impl Write, plan: &RunPlan, summary: &RunSummary) -> i
 }
 
 /// Tells what a run would do.
-pub(crate) fn print_dry_run(out: &mut impl Write, plan: &RunPlan, selection: &Selection) -> io::Result<()> {
+pub(crate) fn print_dry_run(
+    out: &mut impl Write,
+    plan: &RunPlan,
+    selection: &Selection,
+    estimate: Option<&ToldEstimate>,
+) -> io::Result<()> {
     writeln!(
         out,
         "{} photos, {} under {}",
@@ -180,7 +187,29 @@ pub(crate) fn print_dry_run(out: &mut impl Write, plan: &RunPlan, selection: &Se
     writeln!(out, "features  {}", plan.embedding)?;
     writeln!(out, "slots     {}", plan.slots)?;
     writeln!(out, "output    {}", plan.output)?;
+    match estimate {
+        Some(estimate) => estimate_table::print(out, estimate)?,
+        None => writeln!(
+            out,
+            "to estimate time and dollars on AWS, measure the rate with `fruitbatch doctor --bench{}`, or give photos a second \
+             a core with --rate",
+            bench_flags(plan)
+        )?,
+    }
     writeln!(out, "this was a dry run: nothing was read but the listing, nothing was written")
+}
+
+/// What makes `doctor` measure what this plan would run.
+fn bench_flags(plan: &RunPlan) -> String {
+    let default = RunConfig::default();
+    [
+        ("model", &plan.config.model, &default.model),
+        ("image-size", &plan.config.image_size, &default.image_size),
+    ]
+    .into_iter()
+    .filter(|(_, value, default)| value != default)
+    .map(|(flag, value, _)| format!(" --{flag} {value}"))
+    .collect()
 }
 
 /// An output as a person would name it: below OUT as it was given.

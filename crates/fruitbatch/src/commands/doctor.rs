@@ -7,6 +7,8 @@ use fruitbatch_vision::cache::{cache_dir, model_path};
 use fruitbatch_vision::{Catalogue, onnx_runtime};
 use indicatif::HumanBytes;
 
+use crate::cli::DoctorArgs;
+use crate::commands::{block_on, doctor_bench, doctor_probes};
 use crate::exit::{CommandError, Done};
 
 /// A run of VGG16 at batch 8 and 224 pixels takes about 0.6 GB; below this much free memory it may be killed.
@@ -22,8 +24,23 @@ struct Finding {
     mend: Option<String>,
 }
 
+/// Measures or tries what it is asked to; otherwise looks at everything that a run needs.
+pub(crate) fn doctor(args: &DoctorArgs) -> Result<Done, CommandError> {
+    let is_about_access = args.input.is_some() || args.output.is_some();
+    if args.bench {
+        doctor_bench::bench(args)?;
+    }
+    if is_about_access {
+        block_on(doctor_probes::probe(args))
+    } else if args.bench {
+        Ok(Done::Fine)
+    } else {
+        look_around()
+    }
+}
+
 /// Looks at everything that a run needs and tells it; exit code 1 if something is missing.
-pub(crate) fn doctor() -> Result<Done, CommandError> {
+fn look_around() -> Result<Done, CommandError> {
     let mut findings = vec![version(), cores()];
     findings.extend(memory());
     findings.extend(cache());

@@ -3,6 +3,9 @@
 use crate::exit::{CommandError, Done};
 
 pub(crate) mod doctor;
+mod doctor_bench;
+mod doctor_probes;
+mod dry_run;
 pub(crate) mod fleet;
 pub(crate) mod health;
 pub(crate) mod model;

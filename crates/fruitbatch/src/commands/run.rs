@@ -6,15 +6,14 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use clap::ArgMatches;
-use fruitbatch_pipeline::selection::Selection;
 use fruitbatch_pipeline::{RunConfig, RunPlan};
-use fruitbatch_storage::Storage;
 use fruitbatch_vision::cache::cache_dir;
 use fruitbatch_vision::{CachedModelFiles, Catalogue, ModelSessions};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{ProgressStyle, RetryArgs, RunArgs};
 use crate::commands::block_on;
+use crate::commands::dry_run::dry_run;
 use crate::config_layers::LayeredConfig;
 use crate::exit::{CommandError, Done};
 use crate::page::RunPage;
@@ -30,7 +29,7 @@ pub(crate) fn run(args: &RunArgs, matches: &ArgMatches) -> Result<Done, CommandE
     let catalogue = Catalogue::load()?;
     let plan = layered.config.plan(&catalogue)?;
     if args.dry_run {
-        return block_on(dry_run(&plan));
+        return block_on(dry_run(&plan, &args.estimate));
     }
     block_on(carry_out(&plan, catalogue, args.progress, args.ui))
 }
@@ -91,12 +90,5 @@ fn show_config(layered: &LayeredConfig) -> std::io::Result<Done> {
         };
         writeln!(out, "{key:width$}  {value:24}  {origin}")?;
     }
-    Ok(Done::Fine)
-}
-
-async fn dry_run(plan: &RunPlan) -> Result<Done, CommandError> {
-    let storage = Storage::new(plan.storage_options.clone());
-    let selection = Selection::list(plan, &storage).await?;
-    summary::print_dry_run(&mut std::io::stdout().lock(), plan, &selection).map_err(CommandError::Stdout)?;
     Ok(Done::Fine)
 }
