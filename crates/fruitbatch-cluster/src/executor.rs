@@ -220,7 +220,7 @@ impl Executor {
         let mut disk_full = self.tasks.disk_full();
         if disk_full.wait_for(|full| *full).await.is_err() {
             // Nobody is left to find out.
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 

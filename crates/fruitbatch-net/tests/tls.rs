@@ -1,5 +1,7 @@
 //! TLS as servers and clients of this crate speak it to each other.
 
+#![allow(clippy::unwrap_used)]
+
 use std::path::Path;
 use std::time::Duration;
 

@@ -71,7 +71,7 @@ pub enum Event {
         /// How fast, over the last minute; none before there is anything to go by.
         photos_per_second: Option<f64>,
     },
-    /// Who does the work; told when it has changed, and at most every two seconds.
+    /// Who does the work; told when one comes or goes, and every two seconds how busy they are.
     Fleet {
         /// The executors, by host name.
         executors: Vec<FleetExecutor>,

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use fruitbatch_cluster::FleetExecutor;
 use fruitbatch_learn::LearnSpec;
 use fruitbatch_storage::Storage;
 use fruitbatch_vision::{ModelFiles, ModelSessions};
@@ -26,7 +27,7 @@ use crate::stage_clock::StageClock;
 
 /// How often progress is told.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(250);
-/// How often it is told at most who does the work.
+/// How often it is told at most how busy executors are; that one comes or goes is told at once.
 const FLEET_INTERVAL: Duration = Duration::from_secs(2);
 
 /// Carries a plan out. Tells `observer` what happens and stops soon after `cancel` is cancelled. `files` are the models of
@@ -112,13 +113,12 @@ async fn tell_progress(
     let (mut told, mut fleet_told_at) = (Vec::new(), None);
     loop {
         ticker.tick().await;
-        if fleet_told_at.is_none_or(|at: Instant| at.elapsed() >= FLEET_INTERVAL) {
-            let executors = engine.executors();
-            if executors != told {
-                fleet_told_at = Some(Instant::now());
-                told.clone_from(&executors);
-                observer.observe(Event::Fleet { executors });
-            }
+        let executors = engine.executors();
+        let is_due = fleet_told_at.is_none_or(|at: Instant| at.elapsed() >= FLEET_INTERVAL);
+        if !same_executors(&executors, &told) || (is_due && executors != told) {
+            fleet_told_at = Some(Instant::now());
+            told.clone_from(&executors);
+            observer.observe(Event::Fleet { executors });
         }
         let Some(resumed) = counts.resumed.get() else { continue };
         // The local cluster's own count is there at once; a fleet's takes a moment to come.
@@ -131,6 +131,11 @@ async fn tell_progress(
         let photos_per_second = rate.update(Instant::now(), done);
         observer.observe(Event::Progress { done, total, failed, photos_per_second });
     }
+}
+
+/// Whether nobody came or went.
+fn same_executors(now: &[FleetExecutor], before: &[FleetExecutor]) -> bool {
+    now.iter().map(|executor| &executor.id).eq(before.iter().map(|executor| &executor.id))
 }
 
 fn versions() -> Versions {

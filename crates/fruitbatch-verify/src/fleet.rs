@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use datafusion::arrow::record_batch::RecordBatch;
 use datafusion::prelude::SessionContext;
 use fruitbatch_cluster::{ClusterError, Executor, ExecutorOptions, connect};
 use fruitbatch_net::Connector;
@@ -138,7 +139,7 @@ async fn measure(scheduler: &Role) -> Result<Vec<Promise>, ClusterError> {
     }
     Ok(vec![
         at_most("a job over one photo, from submission to its row, in seconds", overhead, JOB_OVERHEAD),
-        holds(format!("{MANY} executors belong to one scheduler"), joined == MANY as f64),
+        holds(format!("{MANY} executors belong to one scheduler"), (joined - MANY as f64).abs() < 0.5),
         at_most(
             format!(
                 "{MANY} executors, {:.0} tasks a second: the scheduler's cores",
@@ -170,7 +171,7 @@ async fn run_job(session: &SessionContext, tasks: usize) -> Result<(), ClusterEr
     let options = ScanOptions { rows_per_partition: 1, ..ScanOptions::default() };
     let table = ImageTable::new(nowhere, StorageOptions::default(), photos, options);
     let rows = session.read_table(Arc::new(table))?.collect().await?;
-    let returned: usize = rows.iter().map(|batch| batch.num_rows()).sum();
+    let returned: usize = rows.iter().map(RecordBatch::num_rows).sum();
     assert_eq!(returned, tasks, "every row comes back");
     Ok(())
 }

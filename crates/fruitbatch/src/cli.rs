@@ -264,6 +264,7 @@ pub(crate) struct EstimateArgs {
 /// By which certificates connections to a fleet are made.
 #[derive(Debug, Args, Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[expect(clippy::struct_field_names, reason = "flags are named after them")]
 pub(crate) struct ClientTlsArgs {
     /// Who I am: a certificate and those between it and its authority, PEM; read again when it changes
     #[arg(long, value_name = "FILE", env = "FRUITBATCH_TLS_CERT", help_heading = "TLS")]

@@ -208,8 +208,7 @@ fn bench_flags(plan: &RunPlan) -> String {
     ]
     .into_iter()
     .filter(|(_, value, default)| value != default)
-    .map(|(flag, value, _)| format!(" --{flag} {value}"))
-    .collect()
+    .fold(String::new(), |flags, (flag, value, _)| flags + " --" + flag + " " + value)
 }
 
 /// An output as a person would name it: below OUT as it was given.

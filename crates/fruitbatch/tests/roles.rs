@@ -1,5 +1,7 @@
 //! Scheduler, executors and drivers as people start and watch them, on loopback.
 
+#![allow(clippy::float_cmp, reason = "counts are whole numbers")]
+
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -174,11 +176,13 @@ fn a_run_and_its_fleet_can_be_watched() {
     assert_eq!(status()["state"], "running");
 
     let _executor = Role::executor(&place, &scheduler, &[]);
+    wait_for("\"slots\":2");
+    let joined = state(&page);
+    assert_eq!(joined["executors"][0]["slots"], 2, "{joined}");
     wait_for("chunk-committed");
     let at_work = state(&page);
     assert_eq!(at_work["run"]["stage"], "extract");
     assert!(at_work["run"]["chunks-committed"].as_u64() >= Some(1), "{at_work}");
-    assert_eq!(at_work["executors"][0]["slots"], 2, "{at_work}");
     let of_scheduler = state(scheduler.page.as_ref().expect("it has a page"));
     assert_eq!(of_scheduler["executors"][0]["slots"], 2, "{of_scheduler}");
     // What people see is one file, and nothing from elsewhere.

@@ -68,12 +68,11 @@ fn told(
     rate: f64,
     measured: Option<MeasuredRate>,
 ) -> Option<ToldEstimate> {
-    let (region, region_without_prices) = match prices.region(&meant) {
-        Some(_) => (meant, None),
-        None => {
-            let known = [DEFAULT_REGION].into_iter().chain(prices.regions());
-            (known.filter(|name| prices.region(name).is_some()).map(str::to_owned).next()?, Some(meant))
-        }
+    let (region, region_without_prices) = if prices.region(&meant).is_some() {
+        (meant, None)
+    } else {
+        let mut known = [DEFAULT_REGION].into_iter().chain(prices.regions());
+        (known.find(|name| prices.region(name).is_some())?.to_owned(), Some(meant))
     };
     let work = Workload::of(plan, selection);
     let fleet = FleetSize { instances: args.instances, rate };

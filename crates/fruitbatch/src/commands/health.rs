@@ -16,13 +16,12 @@ pub(crate) fn health(args: &HealthArgs) -> Result<Done, CommandError> {
     let connector = Connector::new(ClientTls::new(&args.tls.files())?);
     let path = if args.ready { "/readyz" } else { "/healthz" };
     block_on(async {
-        match tokio::time::timeout(PATIENCE, check_health(&connector, &args.address, path)).await {
-            Ok(healthy) => healthy?,
-            Err(_) => {
-                let (address, seconds) = (args.address.clone(), PATIENCE.as_secs());
-                return Err(CommandError::NoAnswer { address, seconds });
-            }
-        }
+        let Ok(healthy) = tokio::time::timeout(PATIENCE, check_health(&connector, &args.address, path)).await
+        else {
+            let (address, seconds) = (args.address.clone(), PATIENCE.as_secs());
+            return Err(CommandError::NoAnswer { address, seconds });
+        };
+        healthy?;
         Ok(Done::Fine)
     })
 }
