@@ -449,7 +449,7 @@ pub(crate) struct SchedulerArgs {
     /// Serve a page on which the fleet can be watched, on this address and port, to whoever reaches it
     #[arg(long, value_name = "ADDRESS:PORT", env = "FRUITBATCH_UI")]
     pub(crate) ui: Option<SocketAddr>,
-    /// A TOML file: the keys of its table [scheduler], and those outside of any table, are named as these flags
+    /// A TOML file: the keys of its table `scheduler`, and those outside of any table, are named as these flags
     #[arg(long, value_name = "FILE", env = "FRUITBATCH_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
@@ -502,7 +502,7 @@ pub(crate) struct ExecutorArgs {
     /// its Auto Scaling group
     #[arg(long, env = "FRUITBATCH_EC2_NOTICES")]
     pub(crate) ec2_notices: bool,
-    /// A TOML file: the keys of its table [executor], and those outside of any table, are named as these flags
+    /// A TOML file: the keys of its table `executor`, and those outside of any table, are named as these flags
     #[arg(long, value_name = "FILE", env = "FRUITBATCH_CONFIG")]
     pub(crate) config: Option<PathBuf>,
     #[command(flatten)]
