@@ -4,7 +4,8 @@ use std::fmt;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
 
-use fruitbatch_net::{encode_counter, encode_gauge};
+use fruitbatch_net::{encode_counter, encode_counters, encode_gauge};
+use fruitbatch_storage::ReadErrorKind;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::DescriptorEncoder;
 use tokio::sync::watch;
@@ -46,7 +47,23 @@ impl Collector for ExecutorCollector {
             gauge(state.held_jobs),
         )?;
         encode_gauge(encoder, "fruitbatch_joined", "1 while it belongs to a scheduler", joined.into())?;
-        let bytes = self.tasks.read_bytes();
-        encode_counter(encoder, "fruitbatch_read_bytes", "Bytes of the photos that were read", bytes)
+        let photos = self.tasks.total();
+        encode_counter(
+            encoder,
+            "fruitbatch_read_bytes",
+            "Bytes of the photos that were read",
+            photos.bytes(),
+        )?;
+        // Each reason is there from the start: a rate over a series that begins with its first event misses that event.
+        let unreadable = photos.unreadable();
+        let by_reason = ReadErrorKind::OF_ONE_PHOTO
+            .map(|kind| (kind.reason(), unreadable.get(kind.reason()).copied().unwrap_or(0)));
+        encode_counters(
+            encoder,
+            "fruitbatch_unreadable_photos",
+            "Photos that could not be read, by reason",
+            "reason",
+            by_reason,
+        )
     }
 }

@@ -76,8 +76,8 @@ struct Meters {
     by_session: HashMap<String, Arc<PhotoMeter>>,
     /// The session used last at the end.
     order: Vec<String>,
-    /// Bytes read for sessions that are forgotten.
-    forgotten_bytes: u64,
+    /// What was counted for sessions that are forgotten.
+    forgotten: PhotoMeter,
 }
 
 impl TaskRunner {
@@ -275,16 +275,19 @@ impl TaskRunner {
         if meters.order.len() > MOST_SESSIONS {
             let oldest = meters.order.remove(0);
             if let Some(meter) = meters.by_session.remove(&oldest) {
-                meters.forgotten_bytes += meter.bytes();
+                meters.forgotten.absorb(&meter);
             }
         }
         Arc::clone(meters.by_session.entry(session.to_owned()).or_default())
     }
 
-    /// Bytes of all photos that were read.
-    pub(crate) fn read_bytes(&self) -> u64 {
+    /// What was counted for all sessions together.
+    pub(crate) fn total(&self) -> PhotoMeter {
         let meters = self.meters.lock().unwrap_or_else(PoisonError::into_inner);
-        meters.forgotten_bytes + meters.by_session.values().map(|meter| meter.bytes()).sum::<u64>()
+        let total = PhotoMeter::default();
+        total.absorb(&meters.forgotten);
+        meters.by_session.values().for_each(|meter| total.absorb(meter));
+        total
     }
 
     /// Photos and bytes by session.

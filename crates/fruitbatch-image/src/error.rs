@@ -53,8 +53,11 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
-    /// The kind of this error as one word out of a closed set: `empty`, `not-an-image`, `truncated`, `unsupported`,
-    /// `too-large`, `decode-error`.
+    /// Every [`reason`](Self::reason) there is.
+    pub const REASONS: [&'static str; 6] =
+        ["empty", "not-an-image", "truncated", "unsupported", "too-large", "decode-error"];
+
+    /// The kind of this error as one word, one of [`REASONS`](Self::REASONS).
     pub fn reason(&self) -> &'static str {
         match self {
             Self::Empty => "empty",

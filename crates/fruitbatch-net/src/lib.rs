@@ -38,5 +38,7 @@ mod tls;
 pub use client::{ClientTls, ConnectError, Connector, root_of};
 pub use health::{HealthError, check_health, health_routes};
 pub use listen::{listen, serve};
-pub use metrics::{Labels, ProcessMetrics, encode_counter, encode_gauge, encode_gauges, metrics_routes};
+pub use metrics::{
+    Labels, ProcessMetrics, encode_counter, encode_counters, encode_gauge, encode_gauges, metrics_routes,
+};
 pub use tls::{ServerTls, TlsError, TlsFiles};

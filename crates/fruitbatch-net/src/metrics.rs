@@ -72,6 +72,25 @@ pub fn encode_counter(
     counter.encode(encoder.encode_descriptor(name, help, None, counter.metric_type())?)
 }
 
+/// Tells counts that are kept elsewhere, one for each value of a label; `name` is without `_total`.
+///
+/// # Errors
+/// If the text can't be written.
+pub fn encode_counters<const N: usize>(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    values: [(&'static str, u64); N],
+) -> Result<(), fmt::Error> {
+    let mut encoder = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (label_value, value) in values {
+        let labels: Labels = [(label, label_value)];
+        ConstCounter::new(value).encode(encoder.encode_family(&labels)?)?;
+    }
+    Ok(())
+}
+
 fn exposition(registry: &Registry) -> Response {
     let mut text = String::new();
     match prometheus_client::encoding::text::encode(&mut text, registry) {

@@ -146,15 +146,19 @@ impl<'a> ClusterEngine<'a> {
         Self { plan, root, storage, sessions, files, observer, cluster, hours }
     }
 
-    /// Photos that the cluster has done for this run, those of tasks that were tried again each time. Whoever asks looks at
-    /// the hosts too: their time is counted from look to look.
+    /// Photos that the cluster has done for this run, those of tasks that were tried again each time.
     pub(crate) fn photos_done(&self) -> u64 {
         let Some(cluster) = self.slot().clone() else { return 0 };
         let fleet = cluster.fleet();
-        let state = fleet.borrow();
-        let there = state.executors.iter().map(|executor| (executor.host_name.as_str(), executor.slots));
+        let photos = fleet.borrow().photos;
+        photos
+    }
+
+    /// Counts the hosts' time up to now: it is counted from look to look.
+    pub(crate) fn look_at_hosts(&self) {
+        let there = self.executors();
+        let there = there.iter().map(|executor| (executor.host_name.as_str(), executor.slots));
         self.hours.lock().unwrap_or_else(PoisonError::into_inner).look(Instant::now(), there);
-        state.photos
     }
 
     /// The executors, as the scheduler last told of them.
@@ -340,6 +344,8 @@ impl Engine for ClusterEngine<'_> {
     async fn start(&self, photos: &[Photo]) -> Result<(), RunError> {
         let cluster = self.start_cluster().await?;
         *self.slot() = Some(Arc::new(cluster));
+        // At once: a small run may be over before the next progress is told.
+        self.observer.observe(Event::Fleet { executors: self.executors() });
         self.check_reading(photos).await
     }
 
@@ -404,8 +410,7 @@ impl Engine for ClusterEngine<'_> {
     }
 
     async fn stop(&self) {
-        // The last look at the hosts.
-        self.photos_done();
+        self.look_at_hosts();
         let cluster = self.slot().take();
         if let Some(Place::Local(local)) = cluster.as_ref().map(|cluster| &cluster.place) {
             let local = local.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -32,6 +32,7 @@ pub(crate) struct ReadAhead {
     options: ScanOptions,
     schema: SchemaRef,
     metrics: ReadMetrics,
+    meter: Option<Arc<PhotoMeter>>,
 }
 
 struct ReadMetrics {
@@ -50,6 +51,7 @@ impl ReadAhead {
         schema: SchemaRef,
         metrics: &ExecutionPlanMetricsSet,
         partition: usize,
+        context: &TaskContext,
     ) -> Self {
         let metrics = ReadMetrics {
             photos_read: MetricBuilder::new(metrics).counter("photos_read", partition),
@@ -59,7 +61,8 @@ impl ReadAhead {
             read_time: MetricBuilder::new(metrics).subset_time("read_time", partition),
             output_rows: MetricBuilder::new(metrics).output_rows(partition),
         };
-        Self { root: root.clone(), storage: storage.clone(), options, schema, metrics }
+        let (root, storage) = (root.clone(), storage.clone());
+        Self { root, storage, options, schema, metrics, meter: photo_meter(context) }
     }
 }
 
@@ -72,6 +75,7 @@ pub(crate) fn photo_batches(
     let stop = task_stop(context);
     let mut stream = RecordBatchReceiverStreamBuilder::new(Arc::clone(&read_ahead.schema), READY_BATCHES);
     let ready = stream.tx();
+    let meter = read_ahead.meter.clone();
     let reading = async move {
         tokio::select! {
             biased;
@@ -80,7 +84,7 @@ pub(crate) fn photo_batches(
         }
     };
     stream.spawn_on(reading, &read_runtime(context));
-    match photo_meter(context) {
+    match meter {
         Some(meter) => metered(stream.build(), meter),
         None => stream.build(),
     }
@@ -210,6 +214,9 @@ async fn read_photo(
         }
         Err(error) if error.kind().concerns_only_this_photo() => {
             metrics.photos_unreadable.add(1);
+            if let Some(meter) = &read_ahead.meter {
+                meter.add_unreadable(error.reason());
+            }
             Outcome::Unreadable { reason: error.reason(), detail: error.problem().to_owned() }
         }
         Err(error) => return Err(job_failure(error.kind() == ReadErrorKind::Fault, error)),

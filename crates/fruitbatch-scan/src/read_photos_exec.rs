@@ -199,8 +199,15 @@ impl ExecutionPlan for ReadPhotosExec {
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
         let listing = self.input.execute(partition, Arc::clone(&context))?;
-        let read_ahead =
-            ReadAhead::new(&self.root, &self.storage, self.options, self.schema(), &self.metrics, partition);
+        let read_ahead = ReadAhead::new(
+            &self.root,
+            &self.storage,
+            self.options,
+            self.schema(),
+            &self.metrics,
+            partition,
+            &context,
+        );
         Ok(photo_batches(read_ahead, listing, &context))
     }
 

@@ -1,7 +1,8 @@
 //! What a task gets from the process that runs it, by way of its session configuration's extensions.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use datafusion::execution::TaskContext;
 use tokio::runtime::Handle;
@@ -25,6 +26,7 @@ pub struct TaskStop(pub CancellationToken);
 pub struct PhotoMeter {
     photos: AtomicU64,
     bytes: AtomicU64,
+    unreadable: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl PhotoMeter {
@@ -36,6 +38,25 @@ impl PhotoMeter {
     /// Their files' bytes.
     pub fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
+    }
+
+    /// Photos that could not be read, by [reason](fruitbatch_storage::ReadErrorKind::reason).
+    pub fn unreadable(&self) -> BTreeMap<&'static str, u64> {
+        self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Counts what `other` has counted, which is then thrown away.
+    pub fn absorb(&self, other: &Self) {
+        self.photos.fetch_add(other.photos(), Ordering::Relaxed);
+        self.bytes.fetch_add(other.bytes(), Ordering::Relaxed);
+        let mut unreadable = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        for (reason, photos) in other.unreadable() {
+            *unreadable.entry(reason).or_default() += photos;
+        }
+    }
+
+    pub(crate) fn add_unreadable(&self, reason: &'static str) {
+        *self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).entry(reason).or_default() += 1;
     }
 
     pub(crate) fn add(&self, photos: usize, bytes: usize) {

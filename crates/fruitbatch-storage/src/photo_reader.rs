@@ -40,6 +40,11 @@ pub enum ReadErrorKind {
 }
 
 impl ReadErrorKind {
+    /// The kinds that are about one photo, so that the run can go on without it. The others say nothing of the photo and
+    /// must never be booked as if they did.
+    pub const OF_ONE_PHOTO: [Self; 5] =
+        [Self::Vanished, Self::Changed, Self::AccessDenied, Self::Archived, Self::TooLarge];
+
     /// The name in `failures.csv`.
     pub fn reason(self) -> &'static str {
         match self {
@@ -53,10 +58,9 @@ impl ReadErrorKind {
         }
     }
 
-    /// Whether it is about this photo, so that the run can go on without it. The other kinds say nothing of the photo and
-    /// must never be booked as if they did.
+    /// Whether it is one [of one photo](Self::OF_ONE_PHOTO).
     pub fn concerns_only_this_photo(self) -> bool {
-        !matches!(self, Self::Fault | Self::Unavailable)
+        Self::OF_ONE_PHOTO.contains(&self)
     }
 }
 

@@ -9,6 +9,7 @@
 //!   requests and faults on demand.
 //! * [`tiny_models`]: small generated ONNX models, so that a test of the whole way from a photo to its features runs in
 //!   milliseconds.
+//! * [`trace_collector`]: what traces are sent to.
 
 pub mod certificates;
 pub mod ec2_metadata;
@@ -17,3 +18,4 @@ pub mod hostile_files;
 pub mod hosts;
 pub mod s3_server;
 pub mod tiny_models;
+pub mod trace_collector;

@@ -24,7 +24,7 @@
 //! ```
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::ops::Bound;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -69,8 +69,9 @@ const SECRET_KEY: &str = "fruitbatch-test-secret-key-4f9c1d";
 const SECOND_ACCESS_KEY: &str = "FRUITBATCHTESTSECONDKEY";
 const SECOND_SECRET_KEY: &str = "fruitbatch-test-second-key-77a3e0";
 
-/// A running server; dropping it stops it and joins its thread. It listens on one address alone, 127.0.0.1 unless a test
-/// names another one of its own, on a port of the system's choosing, and lives on a runtime of its own, so it serves synchronous and asynchronous tests alike.
+/// A running server; dropping it stops it and joins its thread. It listens on one address alone, 127.0.0.1 and a port of the
+/// system's choosing unless a test names others, and lives on a runtime of its own, so it serves synchronous and asynchronous
+/// tests alike.
 #[derive(Debug)]
 pub struct S3Server {
     endpoint_url: String,
@@ -86,21 +87,22 @@ impl S3Server {
     /// If no port or no thread can be had: a test has nothing to go on with then.
     #[must_use]
     pub fn start() -> Self {
-        Self::start_at(Ipv4Addr::LOCALHOST)
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port for the S3 server of this test")
     }
 
-    /// Starts a server without buckets at an address of this machine, for hosts of a test's own.
+    /// Starts a server without buckets at an address of this machine, for hosts of a test's own; port 0 is any free one.
+    ///
+    /// # Errors
+    /// If the address is not this machine's, or taken.
     ///
     /// # Panics
-    /// If no port or no thread can be had: a test has nothing to go on with then.
-    #[must_use]
-    pub fn start_at(address: Ipv4Addr) -> Self {
+    /// If no thread can be had.
+    pub fn start_at(address: SocketAddr) -> std::io::Result<Self> {
         let store = Store::default();
         // Bound here, where a test may or may not be inside a runtime of its own; served on the thread below.
-        let listener =
-            std::net::TcpListener::bind((address, 0)).expect("a free port for the S3 server of this test");
-        listener.set_nonblocking(true).expect("a socket just made can be switched");
-        let address = listener.local_addr().expect("a bound listener has an address");
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let address = listener.local_addr()?;
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()
@@ -122,7 +124,8 @@ impl S3Server {
                 move || runtime.block_on(serve(listener, service, store, stopped))
             })
             .expect("a thread for the S3 server of this test");
-        Self { endpoint_url: format!("http://{address}"), store, stop: Some(stop), thread: Some(thread) }
+        let endpoint_url = format!("http://{address}");
+        Ok(Self { endpoint_url, store, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Where it listens: `http://ADDRESS:PORT`.

@@ -5,10 +5,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use fruitbatch_image::DecodeError;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::{Registry, Unit};
+
+use crate::prepared_photo::TOO_SMALL;
 
 type Labels = [(&'static str, &'static str); 1];
 
@@ -85,9 +88,12 @@ impl CounterSnapshot {
 
 impl Counters {
     pub(crate) fn register(&self, registry: &mut Registry) {
-        // Both are there from the start: a rate over a series that begins with its first event misses that event.
+        // All are there from the start: a rate over a series that begins with its first event misses that event.
         for labels in [EMBEDDED, FAILED] {
             drop(self.photos.get_or_create(&labels));
+        }
+        for reason in DecodeError::REASONS.into_iter().chain([TOO_SMALL]) {
+            drop(self.failures_by_reason.get_or_create(&[("reason", reason)]));
         }
         registry.register("fruitbatch_photos", "Photos by what became of them", self.photos.clone());
         registry.register(

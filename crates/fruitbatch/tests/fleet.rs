@@ -53,7 +53,7 @@ impl Fleet {
         };
         place.run("local", &[]).assert().success();
         let expected = place.read("local/results.csv");
-        let server = S3Server::start_at(networks.here());
+        let server = S3Server::start_at((networks.here(), 0).into()).expect("a free port on these hosts");
         server.create_bucket(BUCKET);
         upload(&place, &server, BUCKET, str::to_owned);
 

@@ -3,14 +3,15 @@
 #![allow(clippy::float_cmp, reason = "counts are whole numbers")]
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, ErrorKind};
 use std::path::Path;
 use std::process::Command;
 
 use fruitbatch_testkit::certificates::Authority;
 use fruitbatch_testkit::ec2_metadata::Ec2Metadata;
+use fruitbatch_testkit::trace_collector::{Span, TraceCollector};
 use support::roles::{Role, eventually, http_get};
-use support::{Place, rest_of_stderr, send};
+use support::{Place, rest_of_stderr, send, wait_for};
 
 mod support;
 
@@ -47,6 +48,16 @@ fn everything_goes_over_mutual_tls() {
     let driver = [on(&scheduler), tls(&ours, "driver", false)].concat();
     place.run("over-tls", &flags(&driver)).assert().success();
     assert_eq!(place.read("over-tls/results.csv"), place.read("local/results.csv"));
+
+    // An executor that is killed is noticed, and its work taken over by the other, over TLS as without.
+    let mut killed = Role::executor(&place, &scheduler, &flags(&tls(&ours, "killed", true)));
+    let with_events = [driver.clone(), ["--progress", "json"].map(str::to_owned).to_vec()].concat();
+    let mut disturbed = place.spawn(&place.run("disturbed", &flags(&with_events)));
+    wait_for(&mut disturbed, "chunk-committed");
+    send(killed.process(), "-KILL");
+    let (said, code) = (rest_of_stderr(&mut disturbed), disturbed.wait().expect("it ends").code());
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(place.read("disturbed/results.csv"), place.read("local/results.csv"));
 
     // The driver's lineage names the files, and holds nothing of them.
     let run_json = place.read("over-tls/run.json");
@@ -100,6 +111,8 @@ fn prometheus_is_told_what_was_done() {
     assert_eq!(metric(&of_executor, "fruitbatch_photos_total{outcome=\"embedded\"}"), PHOTOS as f64);
     assert_eq!(metric(&of_executor, "fruitbatch_photos_total{outcome=\"failed\"}"), 1.0);
     assert_eq!(metric(&of_executor, "fruitbatch_failures_total{reason=\"not-an-image\"}"), 1.0);
+    assert_eq!(metric(&of_executor, "fruitbatch_failures_total{reason=\"too-small\"}"), 0.0);
+    assert_eq!(metric(&of_executor, "fruitbatch_unreadable_photos_total{reason=\"vanished\"}"), 0.0);
     assert_eq!(metric(&of_executor, "fruitbatch_decode_seconds_count"), PHOTOS as f64 + 1.0);
     assert!(metric(&of_executor, "fruitbatch_inference_seconds_sum") > 0.0);
     assert!(metric(&of_executor, "fruitbatch_read_bytes_total") > PHOTOS as f64);
@@ -204,6 +217,100 @@ fn a_run_and_its_fleet_can_be_watched() {
     let told = place.fruitbatch(&["status", "out"]).assert().success();
     let told = String::from_utf8_lossy(&told.get_output().stdout).into_owned();
     assert!(told.starts_with("complete: ") && told.contains("committed 61 photos"), "{told}");
+}
+
+/// What a page's document holds in a browser once its script has run; nothing where there is no browser.
+fn in_browser(test: &str, address: &str) -> Option<String> {
+    let browsers = ["chromium", "chromium-browser", "google-chrome"];
+    for browser in browsers {
+        let home = tempfile::tempdir().expect("a temp dir can be made");
+        let mut command = Command::new(browser);
+        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]);
+        command.arg(format!("--user-data-dir={}", home.path().display()));
+        // Time for the page to ask for its figures more than once, over before it is if nothing else goes on.
+        command.args(["--virtual-time-budget=5000", "--dump-dom"]).arg(format!("http://{address}/"));
+        match command.output() {
+            Ok(output) => {
+                let said = String::from_utf8_lossy(&output.stderr).into_owned();
+                assert!(output.status.success(), "{said}");
+                return Some(String::from_utf8(output.stdout).expect("is text"));
+            }
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => panic!("{browser}: {error}"),
+        }
+    }
+    eprintln!("SKIPPED: {test}: there is none of {}", browsers.join(", "));
+    None
+}
+
+#[test]
+fn the_page_works_in_a_browser() {
+    let test = "the_page_works_in_a_browser";
+    let Some(place) = Place::with_photos(test, 15) else { return };
+    // Of the first chunk, by its name.
+    std::fs::create_dir(place.path("photos/0")).expect("can be made");
+    std::fs::write(place.path("photos/0/bad.jpg"), "no photo").expect("can be written");
+    let scheduler = Role::scheduler(&place, &["--ui", "127.0.0.1:0"]);
+    let mut executor = Role::executor(&place, &scheduler, &[]);
+    let page = scheduler.page.as_ref().expect("it has a page");
+    let Some(idle) = in_browser(test, page) else { return };
+    let state: serde_json::Value =
+        serde_json::from_str(&http_get(page, "/api/state").1).expect("the state is JSON");
+    let host = format!("<td>{}</td>", state["executors"][0]["host"].as_str().expect("it has a name"));
+    assert!(idle.contains(&host), "{idle}");
+
+    // A run in the middle, for as long as it takes to look at it: its only executor stands still.
+    let watched = [on(&scheduler), ["--ui", "127.0.0.1:0", "--progress", "json"].map(str::to_owned).to_vec()];
+    let mut driver = place.spawn(&place.run("out", &flags(&watched.concat())));
+    let mut events = BufReader::new(driver.stderr.take().expect("stderr is piped")).lines();
+    let mut wait_for = |text: &str| {
+        let found = events.find_map(|line| Some(line.expect("is text")).filter(|line| line.contains(text)));
+        found.unwrap_or_else(|| panic!("`{text}` never came"))
+    };
+    let page = wait_for("watch it at http://");
+    let page = page.trim_start_matches("watch it at http://").trim_end_matches('/').to_owned();
+    wait_for("\"failed\":1");
+    send(executor.process(), "-STOP");
+    let running = in_browser(test, &page).expect("it was there before");
+    for part in [&host, "photos of 61", "<td>not-an-image</td>"] {
+        assert!(running.contains(part), "no {part} in {running}");
+    }
+    assert!(running.contains("id=\"lost\" role=\"alert\" hidden"), "it gets its answers: {running}");
+    driver.kill().expect("it can be killed");
+    driver.wait().expect("it ends");
+}
+
+#[test]
+fn traces_go_to_a_collector() {
+    let Some(place) = Place::with_photos("traces_go_to_a_collector", 15) else { return };
+    let collector = TraceCollector::start();
+    let traced = |arguments: &[&str]| {
+        let mut command = place.fruitbatch(arguments);
+        command.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint_url());
+        command.env("OTEL_BSP_SCHEDULE_DELAY", "100");
+        command
+    };
+    let scheduler = Role::scheduler(&place, &[]);
+    let executor =
+        traced(&["executor", "--scheduler", &scheduler.address, "--bind", "127.0.0.1:0", "--slots", "2"]);
+    let _executor = Role::of(place.spawn(&executor), false);
+    let mut run = place.run("out", &flags(&on(&scheduler)));
+    run.env("OTEL_EXPORTER_OTLP_ENDPOINT", collector.endpoint_url()).assert().success();
+
+    // The driver sent its last ones before it ended; all of them are one trace.
+    let of = |service: &str| -> Vec<Span> {
+        collector.spans().into_iter().filter(|span| span.service == service).collect()
+    };
+    let of_run = of("fruitbatch-run");
+    let named = |name: &str| of_run.iter().filter(|span| span.name == name).count();
+    assert_eq!((named("run"), named("chunk"), named("extract"), named("fit")), (1, 6, 1, 1), "{of_run:?}");
+    let root = of_run.iter().find(|span| span.name == "run").expect("it was counted");
+    assert!(root.parent_span_id.is_empty());
+    assert!(of_run.iter().all(|span| span.trace_id == root.trace_id), "{of_run:?}");
+    eventually("the executor tells of its tasks", || {
+        let tasks = of("fruitbatch-executor").into_iter().filter(|span| span.name == "task").count();
+        (tasks >= 6).then_some(())
+    });
 }
 
 #[test]

@@ -6,8 +6,6 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use fruitbatch_testkit::s3_server::S3Server;
-use tokio::io::copy_bidirectional;
-use tokio::net::{TcpListener, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
 
 const USAGE: &str = "\
@@ -47,15 +45,24 @@ fn main() -> ExitCode {
 
 fn serve(address: &str, folder: &Path) -> Result<(), Box<dyn Error>> {
     let address: SocketAddr = address.parse().map_err(|error| format!("`{address}`: {error}"))?;
-    let server = S3Server::start();
+    let server = S3Server::start_at(address).map_err(|error| format!("{address}: {error}"))?;
     for bucket in names_in(folder)? {
         server.create_bucket(&bucket);
         let mut objects = 0;
         put_below(&server, &bucket, &folder.join(&bucket), "", &mut objects)?;
         eprintln!("bucket {bucket}: {objects} objects");
     }
-    let inside: SocketAddr = server.endpoint_url().trim_start_matches("http://").parse()?;
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(relay(address, inside))
+    eprintln!("S3 at {}", server.endpoint_url());
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+        // As the first process of a container it would ignore both otherwise.
+        let (mut interrupt, mut terminate) =
+            (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        Ok(())
+    })
 }
 
 /// Puts every file below `folder` into the bucket, under `prefix` and its path.
@@ -87,27 +94,4 @@ fn names_in(folder: &Path) -> Result<Vec<String>, Box<dyn Error>> {
             Ok(name.into_string().map_err(|name| format!("{} is no text", name.display()))?)
         })
         .collect()
-}
-
-/// The server of the tests listens on a port of the system's choosing; this makes it the port that was asked for.
-async fn relay(address: SocketAddr, inside: SocketAddr) -> Result<(), Box<dyn Error>> {
-    let listener = TcpListener::bind(address).await.map_err(|error| format!("{address}: {error}"))?;
-    eprintln!("S3 at http://{}", listener.local_addr()?);
-    // As the first process of a container it would ignore both otherwise.
-    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    loop {
-        tokio::select! {
-            _ = interrupt.recv() => return Ok(()),
-            _ = terminate.recv() => return Ok(()),
-            accepted = listener.accept() => {
-                let Ok((mut client, _)) = accepted else { continue };
-                tokio::spawn(async move {
-                    // A client that goes away is the client's business.
-                    if let Ok(mut server) = TcpStream::connect(inside).await {
-                        let _ = copy_bidirectional(&mut client, &mut server).await;
-                    }
-                });
-            }
-        }
-    }
 }
