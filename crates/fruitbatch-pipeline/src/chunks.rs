@@ -34,7 +34,7 @@ pub(crate) struct ChunkSizer {
 
 impl ChunkSizer {
     pub(crate) fn new(plan: &RunPlan) -> Self {
-        Self::with(plan.config.chunk_size, plan.config.batch_size, None)
+        Self::with(plan.config.chunk_size, plan.embedding.batch_size, None)
     }
 
     /// One that knows the rate before anything is measured.

@@ -53,8 +53,10 @@ pub struct RunConfig {
     pub resize: String,
     /// `max`, `avg` or `flatten`.
     pub pooling: String,
-    /// Photos that go through the model at once.
-    pub batch_size: u32,
+    /// `auto` or `direct`.
+    pub convolution: String,
+    /// Photos that go through the model at once; `None`: as many as have the pixels of 8 at 224, 32 at most.
+    pub batch_size: Option<u32>,
     /// The largest photo in pixels; larger ones are booked as too large, by their header.
     pub max_pixels: Option<u64>,
     /// The largest photo file in bytes; larger ones are booked as too large, and not read.
@@ -136,7 +138,8 @@ impl Default for RunConfig {
             image_size: "224".to_owned(),
             resize: "bicubic".to_owned(),
             pooling: "max".to_owned(),
-            batch_size: 8,
+            convolution: "auto".to_owned(),
+            batch_size: None,
             max_pixels: None,
             max_bytes: None,
             preset: "plain".to_owned(),
@@ -312,6 +315,7 @@ impl RunConfig {
                 image_size: parse("image-size", &self.image_size)?,
                 resize: parse("resize", &self.resize)?,
                 pooling: parse("pooling", &self.pooling)?,
+                convolution: parse("convolution", &self.convolution)?,
                 batch_size: self.batch_size,
                 max_pixels: self.max_pixels,
                 max_bytes: self.max_bytes,

@@ -150,8 +150,7 @@ impl<'a> ClusterEngine<'a> {
     pub(crate) fn photos_done(&self) -> u64 {
         let Some(cluster) = self.slot().clone() else { return 0 };
         let fleet = cluster.fleet();
-        let photos = fleet.borrow().photos;
-        photos
+        fleet.borrow().photos
     }
 
     /// Counts the hosts' time up to now: it is counted from look to look.
@@ -350,7 +349,7 @@ impl Engine for ClusterEngine<'_> {
     }
 
     async fn extract(&self, photos: Vec<Photo>) -> Result<ChunkOutcome, RunError> {
-        let batch_size = self.plan.config.batch_size as usize;
+        let batch_size = self.plan.embedding.batch_size as usize;
         let options = ScanOptions {
             rows_per_partition: batch_size * BATCHES_PER_TASK,
             batch_rows: batch_size,

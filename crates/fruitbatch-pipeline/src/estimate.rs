@@ -68,7 +68,7 @@ impl Workload {
                 Components::Count(components) => components,
                 Components::VarianceShare(_) => UNKNOWN_COMPONENTS,
             },
-            batch_size: plan.config.batch_size,
+            batch_size: plan.embedding.batch_size,
             chunk_size: plan.config.chunk_size,
         }
     }

@@ -13,8 +13,12 @@ use crate::preprocessing::{Preprocessing, PreprocessingError};
 
 /// What the canonical text begins with: its kind and the version of its format.
 const FORMAT: &str = "embed/1";
-/// Photos that are inferred at once by default.
+/// Photos that are inferred at once by default, at [`DEFAULT_IMAGE_SIZE`] and at native size.
 const DEFAULT_BATCH_SIZE: u32 = 8;
+/// The side that models such as VGG16 were trained at.
+const DEFAULT_IMAGE_SIZE: u32 = 224;
+/// Smaller photos are inferred so many at once by default: more take no less time.
+const LARGEST_DEFAULT_BATCH_SIZE: u32 = 32;
 /// The limit for photos inferred at their native size: VGG16's first feature maps take 1 GiB at that size.
 const DEFAULT_MAX_PIXELS_NATIVE: u64 = 4 << 20;
 /// The largest square that photos are resized to: 16 times the largest that ImageNet models are trained at.
@@ -51,6 +55,16 @@ pub enum Precision {
     Fp32,
 }
 
+/// How 3x3 convolutions are computed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Convolution {
+    /// The fastest way there is for each: by Winograd's algorithm where its stride is 1, about as exact as the direct way (see
+    /// [`fruitbatch_winograd`]).
+    Auto,
+    /// As ONNX Runtime does it, product by product.
+    Direct,
+}
+
 /// What a person asks for: a model by name and how to use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmbedOptions {
@@ -64,8 +78,11 @@ pub struct EmbedOptions {
     pub pooling: Pooling,
     /// The arithmetic.
     pub precision: Precision,
-    /// Photos inferred at once, 1 to 1024. The features are the same bits for any.
-    pub batch_size: u32,
+    /// How convolutions are computed.
+    pub convolution: Convolution,
+    /// Photos inferred at once, 1 to 1024; `None`: as many as have the pixels of 8 at 224, 32 at most. The features are the same
+    /// bits for any.
+    pub batch_size: Option<u32>,
     /// The largest photo in pixels; `None`: 178,956,970, and 4,194,304 at native size.
     pub max_pixels: Option<u64>,
     /// The largest photo file in bytes; `None`: 256 MiB.
@@ -77,11 +94,12 @@ impl EmbedOptions {
     pub fn new(model: &str) -> Self {
         Self {
             model: model.to_owned(),
-            image_size: ImageSize::Square(224),
+            image_size: ImageSize::Square(DEFAULT_IMAGE_SIZE),
             resize: Resize::Bicubic,
             pooling: Pooling::Max,
             precision: Precision::Fp32,
-            batch_size: DEFAULT_BATCH_SIZE,
+            convolution: Convolution::Auto,
+            batch_size: None,
             max_pixels: None,
             max_bytes: None,
         }
@@ -119,6 +137,8 @@ pub struct EmbedSpec {
     pub pooling: Pooling,
     /// The arithmetic.
     pub precision: Precision,
+    /// How convolutions are computed.
+    pub convolution: Convolution,
     /// From bytes to the model's input.
     pub preprocessing: Preprocessing,
     /// The smallest side the model takes, in pixels.
@@ -199,11 +219,12 @@ impl EmbedSpec {
             resize,
             pooling: options.pooling,
             precision: options.precision,
+            convolution: options.convolution,
             preprocessing: entry.preprocessing,
             min_image_size: entry.min_image_size,
             max_pixels: options.max_pixels.unwrap_or(max_pixels),
             max_bytes: options.max_bytes.unwrap_or(DecodeLimits::DEFAULT_MAX_BYTES),
-            batch_size: options.batch_size,
+            batch_size: options.batch_size.unwrap_or_else(|| default_batch_size(options.image_size)),
         };
         spec.validated()
     }
@@ -250,7 +271,7 @@ impl EmbedSpec {
         Ok(self)
     }
 
-    fn pairs(&self) -> [(&'static str, String); 14] {
+    fn pairs(&self) -> [(&'static str, String); 15] {
         let numbers = |values: &[f32; 3]| values.map(|value| value.to_string()).join(",");
         [
             ("digest", self.digest.to_string()),
@@ -259,6 +280,7 @@ impl EmbedSpec {
             ("resize", self.resize.to_string()),
             ("pooling", self.pooling.to_string()),
             ("precision", self.precision.to_string()),
+            ("convolution", self.convolution.to_string()),
             ("channel_order", self.preprocessing.channel_order.to_string()),
             ("divisor", self.preprocessing.divisor.to_string()),
             ("mean", numbers(&self.preprocessing.mean)),
@@ -298,6 +320,7 @@ impl FromStr for EmbedSpec {
             resize: values.parse("resize", "`bicubic`, `bilinear` or `nearest`")?,
             pooling: values.parse("pooling", "`max`, `avg` or `flatten`")?,
             precision: values.parse("precision", "`fp32`")?,
+            convolution: values.parse("convolution", "`auto` or `direct`")?,
             preprocessing: Preprocessing {
                 channel_order: values.parse("channel_order", "`rgb` or `bgr`")?,
                 divisor: values.parse("divisor", "a number")?,
@@ -312,6 +335,18 @@ impl FromStr for EmbedSpec {
         match values.0.into_keys().next() {
             Some(key) => Err(EmbedSpecError::UnknownKey { key: key.to_owned() }),
             None => spec.validated(),
+        }
+    }
+}
+
+/// As many photos as keep the memory of a batch at that of the default size.
+fn default_batch_size(image_size: ImageSize) -> u32 {
+    match image_size {
+        ImageSize::Native => DEFAULT_BATCH_SIZE,
+        ImageSize::Square(size) => {
+            let pixels = |size: u32| u64::from(size) * u64::from(size);
+            let photos = u64::from(DEFAULT_BATCH_SIZE) * pixels(DEFAULT_IMAGE_SIZE) / pixels(size).max(1);
+            u32::try_from(photos).unwrap_or(u32::MAX).clamp(1, LARGEST_DEFAULT_BATCH_SIZE)
         }
     }
 }
@@ -401,6 +436,27 @@ impl FromStr for Resize {
     }
 }
 
+impl fmt::Display for Convolution {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Auto => "auto",
+            Self::Direct => "direct",
+        })
+    }
+}
+
+impl FromStr for Convolution {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "direct" => Ok(Self::Direct),
+            _ => Err(format!("`{text}` is no way to convolve: expected `auto` or `direct`")),
+        }
+    }
+}
+
 impl fmt::Display for Precision {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -439,7 +495,8 @@ mod tests {
                 options.image_size = ImageSize::Square(100);
                 options.pooling = Pooling::Flatten;
                 options.resize = Resize::Nearest;
-                options.batch_size = 3;
+                options.convolution = Convolution::Direct;
+                options.batch_size = Some(3);
                 options.max_pixels = Some(7);
             }),
         ];
@@ -448,6 +505,14 @@ mod tests {
             assert_eq!(text.parse::<EmbedSpec>().unwrap(), spec);
             assert_eq!(text.parse::<EmbedSpec>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn batches_have_about_the_same_pixels_at_any_size() {
+        let batch = |size| vgg16(|options| options.image_size = size).unwrap().batch_size;
+        let sizes = [32, 100, 150, 224, 448, 2000].map(ImageSize::Square);
+        assert_eq!(sizes.map(batch), [32, 32, 17, 8, 2, 1]);
+        assert_eq!(batch(ImageSize::Native), 8);
     }
 
     #[test]
@@ -463,7 +528,7 @@ mod tests {
     fn identity_leaves_out_the_batch_size_and_the_limits() {
         let reference = vgg16(|_| {}).unwrap();
         let other_batch = vgg16(|options| {
-            options.batch_size = 1;
+            options.batch_size = Some(1);
             options.max_pixels = Some(1000);
             options.max_bytes = Some(1000);
         })
@@ -477,7 +542,7 @@ mod tests {
     #[test]
     fn impossible_options_and_texts_are_refused() {
         assert!(vgg16(|options| options.image_size = ImageSize::Square(31)).is_err());
-        assert!(vgg16(|options| options.batch_size = 0).is_err());
+        assert!(vgg16(|options| options.batch_size = Some(0)).is_err());
         assert!(vgg16(|options| options.model = "vgg61".into()).is_err());
         let text = vgg16(|_| {}).unwrap().to_string();
         for (from, to) in [

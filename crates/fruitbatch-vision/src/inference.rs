@@ -1,9 +1,12 @@
 //! One model in ONNX Runtime: numbers in, numbers out.
 
+use std::sync::{Mutex, PoisonError};
+
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{RunOptions, Session};
 use ort::value::TensorRef;
 
+use crate::fast_convolutions::{FastConvolutions, operators};
 use crate::runtime::{RuntimeError, onnx_runtime};
 
 /// What can go wrong with a model in ONNX Runtime. None of it is a photo's fault.
@@ -48,6 +51,9 @@ pub(crate) struct InferenceOptions {
     pub varying_shapes: bool,
 }
 
+/// Held while a session is made.
+static LOADING: Mutex<()> = Mutex::new(());
+
 /// A loaded model with one input and one output.
 pub(crate) struct InferenceSession {
     session: Session,
@@ -55,10 +61,15 @@ pub(crate) struct InferenceSession {
 }
 
 impl InferenceSession {
-    pub(crate) fn load(model: &[u8], options: InferenceOptions) -> Result<Self, InferenceError> {
+    /// `convolutions` are those that were taken out of the model.
+    pub(crate) fn load(
+        model: &[u8],
+        convolutions: FastConvolutions,
+        options: InferenceOptions,
+    ) -> Result<Self, InferenceError> {
         let runtime = onnx_runtime()?;
         let load_error = |error: ort::Error| InferenceError::Load(error.to_string());
-        let session = Session::builder(&runtime.environment)
+        let builder = Session::builder(&runtime.environment)
             .map_err(load_error)?
             .with_intra_threads(options.threads.max(1))
             .map_err(|error| InferenceError::Load(error.to_string()))?
@@ -67,9 +78,18 @@ impl InferenceSession {
             .with_memory_pattern(!options.varying_shapes)
             .map_err(|error| InferenceError::Load(error.to_string()))?
             .with_log_level(ort::logging::LogLevel::Fatal)
-            .map_err(|error| InferenceError::Load(error.to_string()))?
-            .commit_from_memory(model)
-            .map_err(load_error)?;
+            .map_err(|error| InferenceError::Load(error.to_string()))?;
+        let mut builder = if convolutions.is_empty() {
+            builder
+        } else {
+            let operators = operators(convolutions, options.threads.max(1)).map_err(load_error)?;
+            builder.with_operators(operators).map_err(|error| InferenceError::Load(error.to_string()))?
+        };
+        let session = {
+            // ONNX Runtime looks whether a domain is known before it makes it known, and fails if another session was faster.
+            let _alone = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
+            builder.commit_from_memory(model).map_err(load_error)?
+        };
         if session.inputs().len() != 1 || session.outputs().len() != 1 {
             let (inputs, outputs) = (session.inputs().len(), session.outputs().len());
             return Err(InferenceError::Load(format!(

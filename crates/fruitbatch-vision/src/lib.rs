@@ -63,6 +63,7 @@ mod counters;
 mod digest;
 mod embed;
 mod embed_spec;
+mod fast_convolutions;
 pub mod fetch;
 mod import;
 mod inference;
@@ -83,7 +84,7 @@ pub use catalogue::{
 pub use counters::CounterSnapshot;
 pub use digest::{ModelDigest, ParseDigestError};
 pub use embed::{embed_functions, embed_or_failure_fields, features_type};
-pub use embed_spec::{EmbedOptions, EmbedSpec, EmbedSpecError, ImageSize, Precision, Resize};
+pub use embed_spec::{Convolution, EmbedOptions, EmbedSpec, EmbedSpecError, ImageSize, Precision, Resize};
 pub use import::{
     ImportError, ImportOptions, ImportReport, ImportedModel, InputLayout, TensorLayout, import_model,
     weights_digest,

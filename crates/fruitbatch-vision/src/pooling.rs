@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
-use fruitbatch_onnx::messages::{Attribute, DimensionValue, Node};
-use fruitbatch_onnx::{read_model, tensors, write_model};
+use fruitbatch_onnx::messages::{Attribute, DimensionValue, Model, Node};
+use fruitbatch_onnx::{read_model, tensors};
 
 /// The name of a canonical model's input, float32 `[N, 3, H, W]`.
 pub const INPUT_TENSOR: &str = "input";
@@ -73,7 +73,7 @@ pub(crate) fn is_reserved_name(name: &str) -> bool {
 ///
 /// # Errors
 /// `canonical` isn't a canonical model.
-pub fn pooled_model(canonical: Bytes, pooling: Pooling) -> Result<Bytes, PoolingError> {
+pub fn pooled_model(canonical: Bytes, pooling: Pooling) -> Result<Model, PoolingError> {
     let mut model = read_model(canonical)?;
     let graph = model.graph.as_mut().ok_or(PoolingError::NotCanonical)?;
     let ([input], [output]) = (graph.input.as_slice(), graph.output.as_slice()) else {
@@ -93,7 +93,7 @@ pub fn pooled_model(canonical: Bytes, pooling: Pooling) -> Result<Bytes, Pooling
     graph.node.push(node("Flatten", &channels_as_columns, FEATURES_TENSOR, flatten));
     let free = |name: &str| DimensionValue::Symbol(name.to_owned());
     graph.output = vec![tensors::float_value(FEATURES_TENSOR, vec![free("N"), free("width")])];
-    Ok(write_model(&model))
+    Ok(model)
 }
 
 fn node(op_type: &str, input: &str, output: &str, attribute: Vec<Attribute>) -> Node {

@@ -6,12 +6,14 @@ use std::num::NonZeroUsize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use fruitbatch_onnx::write_model;
 use prometheus_client::registry::Registry;
 
 use crate::catalogue::Catalogue;
 use crate::counters::{CounterSnapshot, Counters};
 use crate::digest::ModelDigest;
-use crate::embed_spec::{EmbedSpec, ImageSize};
+use crate::embed_spec::{Convolution, EmbedSpec, ImageSize};
+use crate::fast_convolutions::{FastConvolutions, take_convolutions};
 use crate::inference::{InferenceError, InferenceOptions, InferenceSession};
 use crate::mini_batches::{MiniBatch, MiniBatchCollector};
 use crate::model_files::{ModelFileError, ModelFiles, read_checked};
@@ -67,6 +69,7 @@ pub struct EmbeddedPhotos {
 struct SessionKey {
     digest: ModelDigest,
     pooling: Pooling,
+    convolution: Convolution,
     native_size: bool,
 }
 
@@ -196,7 +199,8 @@ impl ModelSessions {
         work: impl FnOnce(&mut InferenceSession) -> Result<T, EmbedError>,
     ) -> Result<T, EmbedError> {
         let native_size = spec.image_size == ImageSize::Native;
-        let key = SessionKey { digest: spec.digest, pooling: spec.pooling, native_size };
+        let (pooling, convolution) = (spec.pooling, spec.convolution);
+        let key = SessionKey { digest: spec.digest, pooling, convolution, native_size };
         let shared =
             Arc::clone(self.sessions.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default());
         let mut slot = shared.lock().unwrap_or_else(PoisonError::into_inner);
@@ -212,12 +216,18 @@ impl ModelSessions {
     fn load_session(&self, key: &SessionKey) -> Result<InferenceSession, EmbedError> {
         let digest = key.digest;
         let canonical = read_checked(self.files.as_ref(), &digest)?;
-        // The canonical bytes go as soon as the pooled model is there, and that goes when ONNX Runtime has
-        // its own copy.
-        let pooled =
+        let mut model =
             pooled_model(canonical, key.pooling).map_err(|source| EmbedError::Pooling { digest, source })?;
+        let convolutions = match key.convolution {
+            Convolution::Auto => take_convolutions(&mut model),
+            Convolution::Direct => FastConvolutions::default(),
+        };
+        // The canonical bytes go here, and the written ones when ONNX Runtime has its own copy.
+        let written = write_model(&model);
+        drop(model);
         let options = InferenceOptions { threads: self.threads.get(), varying_shapes: key.native_size };
-        InferenceSession::load(&pooled, options).map_err(|source| EmbedError::Inference { digest, source })
+        InferenceSession::load(&written, convolutions, options)
+            .map_err(|source| EmbedError::Inference { digest, source })
     }
 }
 

@@ -126,7 +126,11 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "KIND", env = "FRUITBATCH_POOLING", help_heading = "Features")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pooling: Option<String>,
-    /// Photos that go through the model at once; more takes more memory, not less time [default: 8]
+    /// How 3x3 convolutions are computed: auto (a quarter of the multiplications, equally good features) or direct [default: auto]
+    #[arg(long, value_name = "WAY", env = "FRUITBATCH_CONVOLUTION", help_heading = "Features")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    convolution: Option<String>,
+    /// Photos that go through the model at once: more take more memory [default: as many as have the pixels of 8 at 224, at most 32]
     #[arg(long, value_name = "N", env = "FRUITBATCH_BATCH_SIZE", help_heading = "Features")]
     #[serde(skip_serializing_if = "Option::is_none")]
     batch_size: Option<u32>,

@@ -6,6 +6,7 @@ use fruitbatch_onnx::write_model;
 
 use super::error::ImportError;
 use crate::catalogue::FeatureMapExtent;
+use crate::fast_convolutions::FastConvolutions;
 use crate::inference::{InferenceError, InferenceOptions, InferenceSession};
 use crate::shapes::{PhotoFit, follow_photo};
 
@@ -23,7 +24,7 @@ pub(super) struct Probed {
 /// Probes a canonical model; `cut` is its output's former name, for messages.
 pub(super) fn probe(canonical: &Model, cut: &str) -> Result<Probed, ImportError> {
     let options = InferenceOptions { threads: 1, varying_shapes: true };
-    let session = InferenceSession::load(&write_model(canonical), options)?;
+    let session = InferenceSession::load(&write_model(canonical), FastConvolutions::default(), options)?;
     let mut prober = Prober { session, graph: canonical.graph.as_ref(), cut };
     let (smallest, first_side) = prober.smallest_working()?;
     let (channels, _, _) = prober.map_shape(1, smallest, smallest)?;

@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use crate::common::{Planes, TinyModels, bmp_photo, has_onnx_runtime, relative_error, tiny_models};
 use fruitbatch_testkit::tiny_models::TinyNet;
 use fruitbatch_vision::{
-    EmbedError, EmbedOptions, EmbedSpec, EmbeddedPhotos, ImageSize, ModelFileError, PhotoOutcome, Pooling,
+    Convolution, EmbedError, EmbedOptions, EmbedSpec, EmbeddedPhotos, ImageSize, ModelFileError,
+    PhotoOutcome, Pooling,
 };
 
-const FLOAT32_TOLERANCE: f64 = 1e-6;
+/// Of single precision, product by product and by Winograd's algorithm.
+const TOLERANCES: [(Convolution, f64); 2] = [(Convolution::Direct, 1e-6), (Convolution::Auto, 1e-5)];
 const WIDTH: usize = 12;
 
 fn models(threads: usize) -> TinyModels {
@@ -34,8 +36,15 @@ fn features_are_those_of_the_networks_definition_for_every_pooling() {
     let models = models(1);
     let photos: Vec<_> = (0..5).map(|seed| bmp_photo(32, 32, seed)).collect();
     let expected = |seed| Planes::of_photo(32, 32, seed, 1.0).feature_map(&TinyNet::new(7, WIDTH));
-    for pooling in [Pooling::Max, Pooling::Avg, Pooling::Flatten] {
-        let spec = spec(&models, |options| options.pooling = pooling);
+    let mut features = Vec::new();
+    for (pooling, (convolution, tolerance)) in [Pooling::Max, Pooling::Avg, Pooling::Flatten]
+        .into_iter()
+        .flat_map(|pooling| TOLERANCES.map(|convolution| (pooling, convolution)))
+    {
+        let spec = spec(&models, |options| {
+            options.pooling = pooling;
+            options.convolution = convolution;
+        });
         let embedded = embed(&models, &spec, &photos);
         for (seed, found) in embedded.features.chunks_exact(spec.width as usize).enumerate() {
             let expected = match pooling {
@@ -43,9 +52,12 @@ fn features_are_those_of_the_networks_definition_for_every_pooling() {
                 Pooling::Avg => expected(seed).mean_pooled(),
                 Pooling::Flatten => expected(seed).flattened(),
             };
-            assert!(relative_error(found, &expected) < FLOAT32_TOLERANCE, "{pooling}");
+            assert!(relative_error(found, &expected) < tolerance, "{pooling}, {convolution}");
         }
+        features.push(embedded.features);
     }
+    // Two ways indeed: they round differently.
+    assert!(features.as_chunks::<2>().0.iter().all(|[direct, fast]| direct != fast));
 }
 
 #[test]
@@ -62,7 +74,7 @@ fn a_photo_has_the_same_bits_in_any_company() {
     for threads in [1, 2] {
         let models = models(threads);
         for batch_size in [1, 3, 8] {
-            let spec = spec(&models, |options| options.batch_size = batch_size);
+            let spec = spec(&models, |options| options.batch_size = Some(batch_size));
             let good = embed(&models, &spec, &photos);
             assert!(good.outcomes.iter().all(|outcome| *outcome == PhotoOutcome::Embedded));
             all_bits.push(good.features.iter().map(|value| value.to_bits()).collect());
@@ -102,7 +114,7 @@ fn photos_at_native_size_are_inferred_as_they_are_and_small_ones_refused() {
         }
         let expected =
             Planes::of_photo(width, height, seed, 1.0).feature_map(&TinyNet::new(7, WIDTH)).max_pooled();
-        assert!(relative_error(found, &expected) < FLOAT32_TOLERANCE);
+        assert!(relative_error(found, &expected) < TOLERANCES[1].1);
     }
     let snapshot = models.sessions.snapshot();
     assert_eq!((snapshot.photos_embedded, snapshot.photos_done()), (6, 7));
