@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ballista_core::client::BallistaClient;
-use ballista_core::config::BallistaConfig;
+use ballista_core::config::{BALLISTA_JOB_NAME, BallistaConfig};
 use ballista_core::extension::{BallistaConfigGrpcEndpoint, SessionConfigExt};
 use ballista_core::serde::protobuf::execute_query_failure_result::Failure;
 use ballista_core::serde::protobuf::execute_query_params::Query;
@@ -138,11 +138,14 @@ impl JobClient {
         let mut bytes = Vec::new();
         LogicalPlanNode::try_from_logical_plan(plan, &*self.codec)?.try_encode(&mut bytes)?;
         let settings = context.session_config().options().entries();
+        let settings = settings.into_iter().filter(|entry| entry.key != BALLISTA_JOB_NAME);
+        // See `session_state`.
+        let name = KeyValuePair { key: BALLISTA_JOB_NAME.to_owned(), value: Some(context.session_id()) };
         Ok(ExecuteQueryParams {
             query: Some(Query::LogicalPlan(bytes)),
             settings: settings
-                .into_iter()
                 .map(|entry| KeyValuePair { key: entry.key, value: entry.value })
+                .chain([name])
                 .collect(),
             session_id: context.session_id(),
             operation_id: ballista_core::ids::new_instance_id(),

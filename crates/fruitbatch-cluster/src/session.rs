@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ballista::prelude::SessionContextExt;
-use ballista_core::config::BALLISTA_SCHEDULER_MAX_PARTITIONS_PER_TASK;
+use ballista_core::config::{BALLISTA_JOB_NAME, BALLISTA_SCHEDULER_MAX_PARTITIONS_PER_TASK};
 use ballista_core::extension::{EndpointOverrideFn, SessionConfigExt};
 use ballista_core::utils::{GrpcClientConfig, create_grpc_client_endpoint, default_session_builder};
 use datafusion::common::Result;
-use datafusion::execution::{FunctionRegistry, SessionState};
+use datafusion::execution::{FunctionRegistry, SessionState, SessionStateBuilder};
 use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use fruitbatch_net::{ConnectError, Connector};
@@ -62,8 +62,15 @@ pub(crate) fn endpoint_override(connector: &Connector) -> Option<EndpointOverrid
 
 /// A session state with Ballista's functions and `functions`, as the scheduler plans with and executors look functions up
 /// in.
+///
+/// Ballista's scheduler makes a session anew for every query and gives its tasks that session's name, not the driver's, by which
+/// executors are to count. The driver's travels as the name of its jobs.
 pub(crate) fn session_state(config: SessionConfig, functions: &[Arc<ScalarUDF>]) -> Result<SessionState> {
+    let session = config.ballista_config().settings().get(BALLISTA_JOB_NAME).cloned();
     let mut state = default_session_builder(config)?;
+    if let Some(session) = session {
+        state = SessionStateBuilder::new_from_existing(state).with_session_id(session).build();
+    }
     state.register_udf(executor_host())?;
     for function in functions {
         state.register_udf(Arc::clone(function))?;

@@ -6,8 +6,9 @@ mod support;
 
 use std::io::{Read, Write};
 use std::num::NonZeroUsize;
+use std::time::Duration;
 
-use fruitbatch_cluster::{ClusterError, LocalCluster, LocalClusterOptions, connect};
+use fruitbatch_cluster::{ClusterError, FleetWatch, LocalCluster, LocalClusterOptions, connect};
 use fruitbatch_net::Connector;
 use fruitbatch_scan::ScanOptions;
 use support::{PhotoFolder, assert_exact, cluster, measure, measure_all};
@@ -128,4 +129,30 @@ fn a_cluster_may_be_dropped_inside_and_outside_async_code() {
     let cluster = runtime.block_on(cluster(1, vec![measure(|_| Ok(()))]));
     drop(cluster);
     runtime.block_on(async { drop(support::cluster(1, Vec::new()).await) });
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_session_sees_its_own_photos() {
+    let photos = PhotoFolder::with(30).await;
+    let cluster = cluster(2, vec![measure(|_| Ok(()))]).await;
+    let options = ScanOptions { rows_per_partition: 10, ..ScanOptions::default() };
+    let mut watched = Vec::new();
+    for count in [20, 30] {
+        let session =
+            connect(cluster.scheduler(), &Connector::default(), &[measure(|_| Ok(()))]).await.unwrap();
+        let watch = FleetWatch::start(cluster.scheduler(), &Connector::default(), &session).unwrap();
+        // Two jobs of one session.
+        for _ in 0..2 {
+            let batches = measure_all(&session, photos.table(count, options)).collect().await.unwrap();
+            assert_exact(&batches, count, "a session");
+        }
+        watched.push((watch, session, 2 * count as u64));
+    }
+    for (watch, _session, photos) in &watched {
+        let mut state = watch.state();
+        let told = state.wait_for(|state| state.photos >= *photos);
+        let told = tokio::time::timeout(Duration::from_secs(60), told).await;
+        assert_eq!(told.expect("it is told").unwrap().photos, *photos);
+    }
+    cluster.shutdown().await;
 }

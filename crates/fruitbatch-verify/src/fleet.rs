@@ -106,16 +106,18 @@ pub(crate) fn scheduling(fruitbatch: &Fruitbatch) -> Result<Vec<Promise>, Verify
         .map_err(VerifyError::Prepare)?;
     let scheduler = Role::scheduler(fruitbatch.program())?;
     let unexpected = |error: ClusterError| VerifyError::Unexpected(error.to_string());
-    runtime.block_on(measure(&scheduler)).map_err(unexpected)
+    let nowhere = tempfile::tempdir().map_err(VerifyError::Prepare)?;
+    let folder = nowhere.path().display().to_string();
+    runtime.block_on(measure(&scheduler, &folder)).map_err(unexpected)
 }
 
-async fn measure(scheduler: &Role) -> Result<Vec<Promise>, ClusterError> {
+async fn measure(scheduler: &Role, nowhere: &str) -> Result<Vec<Promise>, ClusterError> {
     let mut executors = vec![executor(scheduler).await?];
     let session = connect(&scheduler.address, &Connector::default(), &[]).await?;
     let mut times = Vec::new();
     for _ in 0..TIMED_JOBS {
         let began = Instant::now();
-        run_job(&session, 1).await?;
+        run_job(&session, nowhere, 1).await?;
         times.push(began.elapsed());
     }
     times.sort();
@@ -127,7 +129,7 @@ async fn measure(scheduler: &Role) -> Result<Vec<Promise>, ClusterError> {
     let began = Instant::now();
     let mut jobs = 0;
     while began.elapsed() < WATCHED_FOR {
-        run_job(&session, 2 * MANY).await?;
+        run_job(&session, nowhere, 2 * MANY).await?;
         jobs += 1;
     }
     let watched = began.elapsed().as_secs_f64();
@@ -163,11 +165,11 @@ async fn executor(scheduler: &Role) -> Result<Executor, ClusterError> {
     Ok(executor)
 }
 
-/// A job of so many tasks, each over one photo that isn't there.
-async fn run_job(session: &SessionContext, tasks: usize) -> Result<(), ClusterError> {
+/// A job of so many tasks, each over one photo that isn't in `nowhere`, a folder.
+async fn run_job(session: &SessionContext, nowhere: &str, tasks: usize) -> Result<(), ClusterError> {
     let photos =
         (0..tasks).map(|task| ImageRow { path: format!("{task}.jpg"), ..ImageRow::default() }).collect();
-    let nowhere = "/nonexistent".parse().expect("that is a place");
+    let nowhere = nowhere.parse().expect("that is a place");
     let options = ScanOptions { rows_per_partition: 1, ..ScanOptions::default() };
     let table = ImageTable::new(nowhere, StorageOptions::default(), photos, options);
     let rows = session.read_table(Arc::new(table))?.collect().await?;
