@@ -151,7 +151,7 @@ async fn each_session_sees_its_own_photos() {
     for (watch, _session, photos) in &watched {
         let mut state = watch.state();
         let told = state.wait_for(|state| state.photos >= *photos);
-        let told = tokio::time::timeout(Duration::from_secs(60), told).await;
+        let told = tokio::time::timeout(Duration::from_mins(1), told).await;
         assert_eq!(told.expect("it is told").unwrap().photos, *photos);
     }
     cluster.shutdown().await;

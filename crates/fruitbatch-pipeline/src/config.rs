@@ -53,6 +53,8 @@ pub struct RunConfig {
     pub resize: String,
     /// `max`, `avg` or `flatten`.
     pub pooling: String,
+    /// `fp32` or `int8`.
+    pub precision: String,
     /// `auto` or `direct`.
     pub convolution: String,
     /// Photos that go through the model at once; `None`: as many as have the pixels of 8 at 224, 32 at most.
@@ -138,6 +140,7 @@ impl Default for RunConfig {
             image_size: "224".to_owned(),
             resize: "bicubic".to_owned(),
             pooling: "max".to_owned(),
+            precision: "fp32".to_owned(),
             convolution: "auto".to_owned(),
             batch_size: None,
             max_pixels: None,
@@ -315,6 +318,7 @@ impl RunConfig {
                 image_size: parse("image-size", &self.image_size)?,
                 resize: parse("resize", &self.resize)?,
                 pooling: parse("pooling", &self.pooling)?,
+                precision: parse("precision", &self.precision)?,
                 convolution: parse("convolution", &self.convolution)?,
                 batch_size: self.batch_size,
                 max_pixels: self.max_pixels,

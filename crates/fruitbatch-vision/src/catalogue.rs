@@ -14,6 +14,7 @@ use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, value};
 use crate::cache::{config_dir, write_atomically};
 use crate::digest::ModelDigest;
 use crate::preprocessing::Preprocessing;
+use crate::quantize::WeightBits;
 
 const COMPILED_IN: &str = include_str!("../../../configs/models.toml");
 /// The version of the catalogue's format.
@@ -65,6 +66,19 @@ pub struct CatalogueEntry {
     /// Where the model can be got from.
     #[serde(default)]
     pub sources: Vec<ModelSource>,
+    /// What it was quantised from, if its convolutions compute in 8-bit integers.
+    #[serde(default)]
+    pub quantized: Option<Quantized>,
+}
+
+/// What a model in integers was made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quantized {
+    /// The canonical model in single precision.
+    pub from: ModelDigest,
+    /// How fine its weights are.
+    pub weight_bits: WeightBits,
 }
 
 /// The axes of a model's input.
@@ -236,6 +250,12 @@ impl Catalogue {
         })
     }
 
+    /// The model in integers that was made of the one with this digest: by name the first, if there are several.
+    pub fn quantized_from(&self, digest: &ModelDigest) -> Option<&CatalogueEntry> {
+        let is_made_of_it = |quantized: Quantized| quantized.from == *digest;
+        self.entries.values().find(|entry| entry.quantized.is_some_and(is_made_of_it))
+    }
+
     /// The entry with this digest.
     ///
     /// # Errors
@@ -339,6 +359,12 @@ fn written_entry(entry: &CatalogueEntry) -> Table {
     table["min_image_size"] = value(i64::from(entry.min_image_size));
     table["licence"] = value(&entry.licence);
     table["attribution"] = value(&entry.attribution);
+    if let Some(Quantized { from, weight_bits }) = &entry.quantized {
+        let mut quantized = InlineTable::new();
+        quantized.insert("from", from.to_string().into());
+        quantized.insert("weight_bits", i64::from(*weight_bits).into());
+        table["quantized"] = value(quantized);
+    }
     let sources: toml_edit::ArrayOfTables = entry.sources.iter().map(written_source).collect();
     if !sources.is_empty() {
         table["sources"] = Item::ArrayOfTables(sources);
@@ -397,6 +423,7 @@ mod tests {
                 file_sha256: "00".into(),
                 cut: "x:0".into(),
             }],
+            quantized: Some(Quantized { from: ModelDigest::of(b"parent"), weight_bits: WeightBits::Seven }),
             ..Catalogue::compiled_in().get("vgg16").unwrap().clone()
         }
     }

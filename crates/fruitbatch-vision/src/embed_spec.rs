@@ -53,6 +53,8 @@ pub enum Resize {
 pub enum Precision {
     /// 32-bit floating point throughout.
     Fp32,
+    /// Convolutions in 8-bit integers, with features that are not quite the same: see [`crate::quantized_model`].
+    Int8,
 }
 
 /// How 3x3 convolutions are computed.
@@ -188,6 +190,15 @@ pub enum EmbedSpecError {
     /// The preprocessing's numbers make no sense.
     #[error(transparent)]
     Preprocessing(#[from] PreprocessingError),
+    /// There is no such model in integers.
+    #[error(
+        "there is no int8 model of `{model}` yet: make one with `fruitbatch model quantize {model} --calibrate INPUT`, with photos \
+         of the kind that will be run"
+    )]
+    NotQuantized {
+        /// The model asked for.
+        model: String,
+    },
     /// Flattened features of photos of many sizes have many widths.
     #[error("`flatten` needs photos of one size: give `--image-size`, or pool with `max` or `avg`")]
     FlattenNative,
@@ -199,7 +210,13 @@ impl EmbedSpec {
     /// # Errors
     /// The model isn't in the catalogue, or the options don't go together or with the model.
     pub fn resolve(catalogue: &Catalogue, options: &EmbedOptions) -> Result<Self, EmbedSpecError> {
-        let entry = catalogue.get(&options.model)?;
+        let mut entry = catalogue.get(&options.model)?;
+        if options.precision == Precision::Int8 && entry.quantized.is_none() {
+            let model = entry.name.clone();
+            let quantized = catalogue.quantized_from(&entry.digest);
+            entry = quantized.ok_or(EmbedSpecError::NotQuantized { model })?;
+        }
+        let precision = if entry.quantized.is_some() { Precision::Int8 } else { Precision::Fp32 };
         let width = match (options.pooling, options.image_size) {
             (Pooling::Max | Pooling::Avg, _) => u64::from(entry.output_width),
             (Pooling::Flatten, ImageSize::Native) => return Err(EmbedSpecError::FlattenNative),
@@ -218,7 +235,7 @@ impl EmbedSpec {
             image_size: options.image_size,
             resize,
             pooling: options.pooling,
-            precision: options.precision,
+            precision,
             convolution: options.convolution,
             preprocessing: entry.preprocessing,
             min_image_size: entry.min_image_size,
@@ -319,7 +336,7 @@ impl FromStr for EmbedSpec {
             image_size: values.parse("image_size", "a number or `native`")?,
             resize: values.parse("resize", "`bicubic`, `bilinear` or `nearest`")?,
             pooling: values.parse("pooling", "`max`, `avg` or `flatten`")?,
-            precision: values.parse("precision", "`fp32`")?,
+            precision: values.parse("precision", "`fp32` or `int8`")?,
             convolution: values.parse("convolution", "`auto` or `direct`")?,
             preprocessing: Preprocessing {
                 channel_order: values.parse("channel_order", "`rgb` or `bgr`")?,
@@ -461,6 +478,7 @@ impl fmt::Display for Precision {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fp32 => formatter.write_str("fp32"),
+            Self::Int8 => formatter.write_str("int8"),
         }
     }
 }
@@ -471,7 +489,8 @@ impl FromStr for Precision {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "fp32" => Ok(Self::Fp32),
-            _ => Err(format!("`{text}` is no precision: expected `fp32`")),
+            "int8" => Ok(Self::Int8),
+            _ => Err(format!("`{text}` is no precision: expected `fp32` or `int8`")),
         }
     }
 }

@@ -73,13 +73,14 @@ mod model_files;
 mod pooling;
 mod prepared_photo;
 mod preprocessing;
+mod quantize;
 mod runtime;
 mod sessions;
 mod shapes;
 
 pub use catalogue::{
-    Catalogue, CatalogueEntry, CatalogueError, FeatureMapExtent, Layout, ModelSource, is_model_name,
-    record_entry, user_catalogue_path,
+    Catalogue, CatalogueEntry, CatalogueError, FeatureMapExtent, Layout, ModelSource, Quantized,
+    is_model_name, record_entry, user_catalogue_path,
 };
 pub use counters::CounterSnapshot;
 pub use digest::{ModelDigest, ParseDigestError};
@@ -91,9 +92,10 @@ pub use import::{
 };
 pub use inference::InferenceError;
 pub use inspect::{InspectError, ModelSummary, TensorSummary, inspect};
-pub use model_files::{CachedModelFiles, ModelFileError, ModelFiles};
+pub use model_files::{CachedModelFiles, ModelFileError, ModelFiles, read_checked};
 pub use pooling::{FEATURE_MAP_TENSOR, INPUT_TENSOR, Pooling, PoolingError, pooled_model};
 pub use prepared_photo::PhotoFailure;
 pub use preprocessing::{ChannelOrder, Preprocessing, PreprocessingError};
+pub use quantize::{Calibration, QuantizeError, WeightBits, calibrate, quantized_model, saturates_here};
 pub use runtime::{ONNX_RUNTIME_VERSION, OnnxRuntime, RuntimeError, find_onnx_runtime, onnx_runtime};
 pub use sessions::{EmbedError, EmbeddedPhotos, ModelSessions, PhotoOutcome};

@@ -92,7 +92,10 @@ impl ModelFiles for CachedModelFiles {
 }
 
 /// Reads a model and checks that it is the one asked for.
-pub(crate) fn read_checked(files: &dyn ModelFiles, digest: &ModelDigest) -> Result<Bytes, ModelFileError> {
+///
+/// # Errors
+/// It is missing, can't be read, or is another one.
+pub fn read_checked(files: &dyn ModelFiles, digest: &ModelDigest) -> Result<Bytes, ModelFileError> {
     let bytes = files.read(digest)?;
     let found = ModelDigest::of(&bytes);
     if found != *digest {

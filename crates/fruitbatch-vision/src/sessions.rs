@@ -19,6 +19,7 @@ use crate::mini_batches::{MiniBatch, MiniBatchCollector};
 use crate::model_files::{ModelFileError, ModelFiles, read_checked};
 use crate::pooling::{Pooling, PoolingError, pooled_model};
 use crate::prepared_photo::{PhotoFailure, PhotoPreparer};
+use crate::quantize::saturates_here;
 
 /// Why photos can't be embedded at all: the job's fault, never a photo's.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +34,15 @@ pub enum EmbedError {
         digest: ModelDigest,
         /// What is wrong.
         source: PoolingError,
+    },
+    /// Its integers would overflow here.
+    #[error(
+        "the model {digest} has weights of 8 bits, and this processor has no instructions that multiply them exactly (VNNI): \
+         quantise it with `--weight-bits 7`"
+    )]
+    Saturates {
+        /// The model.
+        digest: ModelDigest,
     },
     /// ONNX Runtime can't load or run it.
     #[error("the model {digest}: {source}")]
@@ -218,6 +228,9 @@ impl ModelSessions {
         let canonical = read_checked(self.files.as_ref(), &digest)?;
         let mut model =
             pooled_model(canonical, key.pooling).map_err(|source| EmbedError::Pooling { digest, source })?;
+        if saturates_here(&model) {
+            return Err(EmbedError::Saturates { digest });
+        }
         let convolutions = match key.convolution {
             Convolution::Auto => take_convolutions(&mut model),
             Convolution::Direct => FastConvolutions::default(),

@@ -13,32 +13,32 @@ pub(crate) const INPUT_TILE: usize = OUTPUT_TILE + 2;
 /// Values of a transformed tile: the products that are taken one by one.
 pub(crate) const PRODUCTS: usize = INPUT_TILE * INPUT_TILE;
 
-/// G, by rows.
-const FILTER_MATRIX: [[f64; 3]; INPUT_TILE] = [
-    [1.0 / 4.0, 0.0, 0.0],
-    [-1.0 / 6.0, -1.0 / 6.0, -1.0 / 6.0],
-    [-1.0 / 6.0, 1.0 / 6.0, -1.0 / 6.0],
-    [1.0 / 24.0, 1.0 / 12.0, 1.0 / 6.0],
-    [1.0 / 24.0, -1.0 / 12.0, 1.0 / 6.0],
-    [0.0, 0.0, 1.0],
-];
-
 /// G g G' of a 3x3 filter, in double precision: it is done once, and rounded once.
+#[inline(always)]
 pub(crate) fn transform_filter(filter: &[f32; 9]) -> [f32; PRODUCTS] {
-    let mut half = [[0.0; 3]; INPUT_TILE];
-    for (row, of_matrix) in half.iter_mut().zip(&FILTER_MATRIX) {
-        for (column, value) in row.iter_mut().enumerate() {
-            *value = (0..3).map(|i| of_matrix[i] * f64::from(filter[i * 3 + column])).sum();
+    let g = filter.map(f64::from);
+    let mut half = [0.0; INPUT_TILE * 3];
+    for column in 0..3 {
+        let line = filter_line([g[column], g[3 + column], g[6 + column]]);
+        for (row, value) in line.into_iter().enumerate() {
+            half[row * 3 + column] = value;
         }
     }
     let mut transformed = [0.0; PRODUCTS];
-    for (i, row) in half.iter().enumerate() {
-        for (j, of_matrix) in FILTER_MATRIX.iter().enumerate() {
-            let sum: f64 = (0..3).map(|k| row[k] * of_matrix[k]).sum();
-            transformed[i * INPUT_TILE + j] = sum as f32;
-        }
+    for (row, half) in transformed.chunks_exact_mut(INPUT_TILE).zip(half.as_chunks::<3>().0) {
+        row.copy_from_slice(&filter_line(*half).map(|value| value as f32));
     }
     transformed
+}
+
+/// G times a column.
+#[inline(always)]
+fn filter_line([first, middle, last]: [f64; 3]) -> [f64; INPUT_TILE] {
+    let ends = (first + last) * (-1.0 / 6.0);
+    let centre = middle * (1.0 / 6.0);
+    let slope = first * (1.0 / 24.0) + last * (1.0 / 6.0);
+    let halved = middle * (1.0 / 12.0);
+    [first * 0.25, ends - centre, ends + centre, slope + halved, slope - halved, last]
 }
 
 /// B' d B.

@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use fruitbatch_cluster::{EXECUTOR_PORT, SCHEDULER_PORT};
 use fruitbatch_net::TlsFiles;
 use fruitbatch_pipeline::{OnError, RunConfig, SplitFrom};
-use fruitbatch_vision::{ImageSize, InputLayout, Preprocessing};
+use fruitbatch_vision::{ImageSize, InputLayout, Preprocessing, WeightBits};
 use serde::Serialize;
 
 /// Photos in, clusters out: runs a vision model over the photos of a folder or an S3 prefix, and clusters what it sees.
@@ -126,6 +126,10 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "KIND", env = "FRUITBATCH_POOLING", help_heading = "Features")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pooling: Option<String>,
+    /// The arithmetic: fp32, or int8, for which `fruitbatch model quantize` makes the model [default: fp32]
+    #[arg(long, value_name = "KIND", env = "FRUITBATCH_PRECISION", help_heading = "Features")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    precision: Option<String>,
     /// How 3x3 convolutions are computed: auto (a quarter of the multiplications, equally good features) or direct [default: auto]
     #[arg(long, value_name = "WAY", env = "FRUITBATCH_CONVOLUTION", help_heading = "Features")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -594,11 +598,43 @@ pub(crate) enum ModelCommand {
         name: String,
     },
     Import(ImportArgs),
+    Quantize(QuantizeArgs),
     /// What a model takes, gives and consists of
     Inspect {
         /// A name in the catalogue, a digest, or an ONNX file
         model: String,
     },
+}
+
+/// Make a model whose convolutions compute in 8-bit integers: several times as fast, and nearly the same features
+///
+/// Runs the model on some of your photos to see what its numbers range over, enters the result in your catalogue, and says on other
+/// photos of yours how far its features are from the original's. After that `fruitbatch run --model MODEL --precision int8` uses it.
+#[derive(Debug, Args)]
+pub(crate) struct QuantizeArgs {
+    /// The model: a name in the catalogue
+    #[arg(value_name = "MODEL")]
+    pub(crate) model: String,
+    /// A folder or an s3:// prefix with photos of the kind that will be run
+    #[arg(long, value_name = "INPUT")]
+    pub(crate) calibrate: String,
+    /// So many photos are calibrated with, and as many others compared
+    #[arg(long, value_name = "N", default_value = "128")]
+    pub(crate) samples: NonZeroUsize,
+    /// The side in pixels that photos are resized to, or native
+    #[arg(long, value_name = "N|native", default_value = "224")]
+    pub(crate) image_size: ImageSize,
+    /// How fine weights are: 8, or 7 for processors that can't multiply bytes exactly [default: what this one can]
+    #[arg(long, value_name = "7|8", value_parser = weight_bits)]
+    pub(crate) weight_bits: Option<WeightBits>,
+    /// What the result is called [default: MODEL-int8]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) name: Option<String>,
+}
+
+fn weight_bits(text: &str) -> Result<WeightBits, String> {
+    let bits: i64 = text.parse().map_err(|_| format!("`{text}` is no number"))?;
+    WeightBits::try_from(bits)
 }
 
 /// Turn an ONNX classifier into a feature extractor and enter it in your catalogue

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use fruitbatch_cluster::ClusterError;
 use fruitbatch_net::{HealthError, TlsError};
-use fruitbatch_pipeline::{PricesError, RunError};
+use fruitbatch_pipeline::{PricesError, QuantizeRunError, RunError};
 use fruitbatch_samples::SampleError;
 use fruitbatch_vision::fetch::FetchError;
 use fruitbatch_vision::{CatalogueError, ImportError, InspectError, RuntimeError};
@@ -50,6 +50,8 @@ pub(crate) enum CommandError {
     Inspect(#[from] InspectError),
     #[error(transparent)]
     Samples(#[from] SampleError),
+    #[error(transparent)]
+    Quantize(#[from] QuantizeRunError),
     #[error(transparent)]
     Prices(#[from] PricesError),
     #[error("`{file}` can't be read: {source}")]

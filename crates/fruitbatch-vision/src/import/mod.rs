@@ -180,6 +180,7 @@ pub fn import_model(file: Bytes, options: &ImportOptions) -> Result<ImportedMode
         licence: options.licence.clone(),
         attribution: options.attribution.clone(),
         sources: options.sources.clone(),
+        quantized: None,
     };
     Ok(ImportedModel { canonical_bytes, digest, entry, report })
 }

@@ -4,8 +4,12 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use fruitbatch_testkit::tiny_models::TinyNet;
-use fruitbatch_vision::{CachedModelFiles, Catalogue, ImportOptions, ModelSessions, cache, import_model};
+use fruitbatch_vision::{
+    CachedModelFiles, Catalogue, CatalogueEntry, ImportOptions, ModelDigest, ModelSessions, cache,
+    import_model,
+};
 use tempfile::TempDir;
 
 /// Says, in the form that continuous integration looks for, why a test does nothing.
@@ -45,6 +49,22 @@ pub(crate) fn tiny_models(nets: &[(&str, TinyNet)], threads: usize) -> TinyModel
     let files = Arc::new(CachedModelFiles::new(cache.path()));
     let sessions = Arc::new(ModelSessions::new(files, catalogue, NonZeroUsize::new(threads).unwrap()));
     TinyModels { sessions, cache }
+}
+
+impl TinyModels {
+    /// A model's file.
+    pub(crate) fn read(&self, digest: &ModelDigest) -> Bytes {
+        std::fs::read(cache::model_path(self.cache.path(), digest)).unwrap().into()
+    }
+
+    /// Adds a model to cache and catalogue.
+    pub(crate) fn add(&mut self, file: &[u8], entry: CatalogueEntry) {
+        cache::store_model(self.cache.path(), &entry.digest, file).unwrap();
+        let mut catalogue = self.sessions.catalogue().clone();
+        catalogue.add(entry);
+        let files = Arc::new(CachedModelFiles::new(self.cache.path()));
+        self.sessions = Arc::new(ModelSessions::new(files, catalogue, NonZeroUsize::MIN));
+    }
 }
 
 /// A photo as a BMP file: 24 bits a pixel, every pixel another colour, different for each seed.

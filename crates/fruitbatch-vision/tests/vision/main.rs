@@ -10,5 +10,6 @@ mod common;
 mod embed_photos;
 mod fetch_models;
 mod import_models;
+mod quantize_models;
 mod sql_functions;
 mod vgg16_features;

@@ -1,6 +1,6 @@
 //! One module a command.
 
-use crate::exit::{CommandError, Done};
+use crate::exit::CommandError;
 
 pub(crate) mod doctor;
 mod doctor_bench;
@@ -14,9 +14,7 @@ pub(crate) mod samples;
 pub(crate) mod status;
 
 /// Carries an asynchronous command out.
-pub(crate) fn block_on(
-    command: impl Future<Output = Result<Done, CommandError>>,
-) -> Result<Done, CommandError> {
+pub(crate) fn block_on<T>(command: impl Future<Output = Result<T, CommandError>>) -> Result<T, CommandError> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(CommandError::Runtime)?;
     let outcome = runtime.block_on(command);

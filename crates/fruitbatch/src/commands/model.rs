@@ -5,16 +5,19 @@ use std::path::{Path, PathBuf};
 
 use comfy_table::Table;
 use comfy_table::presets::NOTHING;
+use fruitbatch_pipeline::{Fidelity, QuantizeOptions, RunConfig, RunError, available_cores};
+use fruitbatch_storage::Storage;
 use fruitbatch_vision::cache::{cache_dir, model_path, store_model};
 use fruitbatch_vision::fetch::{Fetched, fetch};
 use fruitbatch_vision::{
-    Catalogue, ImportOptions, ModelSource, ModelSummary, TensorSummary, import_model, inspect, record_entry,
-    user_catalogue_path,
+    Catalogue, CatalogueError, ImportOptions, ModelSource, ModelSummary, TensorSummary, WeightBits,
+    import_model, inspect, is_model_name, record_entry, user_catalogue_path,
 };
 use indicatif::{HumanBytes, HumanCount};
 use sha2::{Digest, Sha256};
 
-use crate::cli::{ImportArgs, ModelCommand};
+use crate::cli::{ImportArgs, ModelCommand, QuantizeArgs};
+use crate::commands::block_on;
 use crate::exit::{CommandError, Done};
 
 /// Carries out one of the model commands.
@@ -32,6 +35,7 @@ pub(crate) fn model(command: &ModelCommand) -> Result<Done, CommandError> {
             writeln!(out, "{told}").map_err(CommandError::Stdout)?;
         }
         ModelCommand::Import(args) => import(out, args, &cache)?,
+        ModelCommand::Quantize(args) => quantize(out, args, &catalogue, &cache)?,
         ModelCommand::Inspect { model } => {
             let summary = inspect(model, &catalogue, &cache)?;
             print_summary(out, &summary).map_err(CommandError::Stdout)?;
@@ -109,6 +113,52 @@ fn import(out: &mut impl Write, args: &ImportArgs, cache: &Path) -> Result<(), C
         format!("  stored       {}", stored.display()),
         format!("  catalogue    {}", user_catalogue.display()),
         format!("use it with: fruitbatch run INPUT --output OUT --model {}", args.name),
+    ];
+    lines.iter().try_for_each(|line| writeln!(out, "{line}")).map_err(CommandError::Stdout)
+}
+
+fn quantize(
+    out: &mut impl Write,
+    args: &QuantizeArgs,
+    catalogue: &Catalogue,
+    cache: &Path,
+) -> Result<(), CommandError> {
+    let name = args.name.clone().unwrap_or_else(|| format!("{}-int8", args.model));
+    if !is_model_name(&name) || name == args.model {
+        return Err(CatalogueError::BadName { name }.into());
+    }
+    let options = QuantizeOptions {
+        model: args.model.clone(),
+        name: name.clone(),
+        input: args.calibrate.clone(),
+        samples: args.samples,
+        image_size: args.image_size,
+        bits: args.weight_bits.unwrap_or_else(WeightBits::for_this_processor),
+    };
+    eprintln!("calibrating {} with {} photos of {}", args.model, args.samples, args.calibrate);
+    let storage = Storage::new(RunConfig::default().storage_options().map_err(RunError::from)?);
+    let made = block_on(async {
+        fruitbatch_pipeline::quantize(&storage, catalogue, cache, &options, available_cores())
+            .await
+            .map_err(CommandError::from)
+    })?;
+    let user_catalogue = user_catalogue_path()?;
+    record_entry(&user_catalogue, &made.entry)?;
+
+    let Fidelity { photos, mean_cosine, worst_cosine, same_cluster } = made.fidelity;
+    let clusters = same_cluster
+        .map_or_else(|| "too few photos to say".to_owned(), |share| format!("{:.1} %", 100.0 * share));
+    let lines = [
+        format!("{name} made of {}, calibrated with {} photos", args.model, made.calibrated_with),
+        format!("  weights        {} bits, activations 8", options.bits),
+        format!(
+            "  cosine         {mean_cosine:.4} on average, {worst_cosine:.4} at worst, over {photos} other photos"
+        ),
+        format!("  same cluster   {clusters}"),
+        format!("  digest         {}", made.entry.digest),
+        format!("  stored         {}", made.stored.display()),
+        format!("  catalogue      {}", user_catalogue.display()),
+        format!("use it with: fruitbatch run INPUT --output OUT --model {} --precision int8", args.model),
     ];
     lines.iter().try_for_each(|line| writeln!(out, "{line}")).map_err(CommandError::Stdout)
 }
