@@ -22,9 +22,8 @@ class Embedder:
 
 embedder = Embedder()
 table = (
-    daft.from_glob_path(str(folder / "**"))
-    .where(col("path").str.lower().str.endswith(".jpg"))
-    .with_column("content", col("path").url.download())
+    daft.from_glob_path(str(folder / "**" / "*.jpg"))
+    .with_column("content", col("path").download())
     .with_column("features", embedder.embed(col("content")))
     .select("path", "features")
     .sort("path")

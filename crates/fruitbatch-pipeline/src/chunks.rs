@@ -21,8 +21,8 @@ const MAX_CHUNK_PHOTOS: usize = 4_000;
 /// And then the most: their listing travels in one plan message, which must stay far below gRPC's limit. S3's keys have
 /// 1,024 bytes at most, so that this is some 40 MB of the 1 GiB.
 const MAX_LISTED_PHOTOS: usize = 32_000;
-/// How many batches a task takes: tasks this small keep all slots busy until the end of a chunk.
-pub(crate) const BATCHES_PER_TASK: usize = 4;
+/// How many batches a task takes: little enough that slots are busy until the end, when one after the other has nothing left to do.
+pub(crate) const BATCHES_PER_TASK: usize = 2;
 
 /// Decides how many photos the next chunk holds.
 #[derive(Debug)]
