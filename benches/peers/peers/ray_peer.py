@@ -17,7 +17,8 @@ class Embedder:
         return {"path": batch["path"], "features": features(self.model, tensor)}
 
 
-ray.init(num_cpus=threads, include_dashboard=False, log_to_driver=False)
+# One more than compute: a slot for reading, without which the actors would take all and wait for ever.
+ray.init(num_cpus=threads + 1, include_dashboard=False, log_to_driver=False)
 ray.data.DataContext.get_current().enable_progress_bars = False
 table = (
     ray.data.read_binary_files(str(folder), include_paths=True, file_extensions=["jpg", "jpeg", "png"])
