@@ -89,6 +89,13 @@ pub enum QuantizeRunError {
     },
 }
 
+impl QuantizeRunError {
+    /// Whether the command itself is wrong.
+    pub fn is_usage(&self) -> bool {
+        matches!(self, Self::Catalogue(_) | Self::EmbedSpec(_) | Self::Location(_))
+    }
+}
+
 /// What was made.
 #[derive(Debug, Clone)]
 pub struct QuantizedModel {

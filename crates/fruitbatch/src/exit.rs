@@ -87,6 +87,7 @@ pub(crate) fn code_of(outcome: Result<Done, CommandError>) -> ExitCode {
     let code = match &error {
         CommandError::Run(RunError::Interrupted { .. }) => INTERRUPTED,
         CommandError::Run(run_error) if run_error.is_usage() => USAGE,
+        CommandError::Quantize(error) if error.is_usage() => USAGE,
         CommandError::Layer(_)
         | CommandError::Catalogue(_)
         | CommandError::Prices(_)

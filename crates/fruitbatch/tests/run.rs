@@ -263,3 +263,36 @@ fn selections_and_labels() {
     fs::write(place.path("wrong.txt"), format!("{wanted}x\n")).expect("writes");
     run("wrong", &["--files-from", "wrong.txt"]).code(2);
 }
+
+#[test]
+fn a_model_in_integers_is_made_and_used() {
+    let Some(place) = Place::with_photos("a_model_in_integers_is_made_and_used", 8) else { return };
+    let missing = place.run("out", &["--precision", "int8"]).assert().code(2);
+    let told = String::from_utf8_lossy(&missing.get_output().stderr).into_owned();
+    assert!(told.contains("fruitbatch model quantize tiny --calibrate INPUT"), "{told}");
+    let quantize = |more: &[&str]| {
+        let flags = ["model", "quantize", "tiny", "--image-size", "32", "--samples", "12"];
+        place.fruitbatch(&[&flags, more].concat())
+    };
+    quantize(&["--calibrate", "photos", "--weight-bits", "9"]).assert().code(2);
+    quantize(&["--calibrate", "nowhere"]).assert().code(1);
+    quantize(&["--calibrate", "photos", "--name", "tiny"]).assert().code(2);
+
+    // 7 bits go on every processor.
+    let made = quantize(&["--calibrate", "photos", "--weight-bits", "7"]).assert().success();
+    let told = String::from_utf8_lossy(&made.get_output().stdout).into_owned();
+    assert!(told.contains("tiny-int8 made of tiny, calibrated with 12 photos"), "{told}");
+    assert!(told.contains("over 12 other photos") && told.contains("same cluster"), "{told}");
+    let listed = place.fruitbatch(&["model", "list"]).assert().success();
+    assert!(String::from_utf8_lossy(&listed.get_output().stdout).contains("tiny in 8-bit integers"));
+
+    place.run("out", &["--precision", "int8"]).assert().success();
+    place.assert_nothing_lost("out", 32);
+    // The same by its own name; and never mixed with features of the other precision.
+    let by_name = ["run", "photos", "--output", "out", "--model", "tiny-int8", "--image-size", "32"];
+    place.fruitbatch(&[&by_name[..], &["--n-components", "4"]].concat()).assert().success();
+    let mixed = place.run("out", &[]).assert().code(2);
+    assert!(String::from_utf8_lossy(&mixed.get_output().stderr).contains("precision"));
+    place.run("single", &[]).assert().success();
+    assert_ne!(place.read("single/results.csv"), place.read("out/results.csv"));
+}
