@@ -21,6 +21,7 @@ PEERS = {
     "bare": ("bare.py", "bare"),
     "bare-inference": ("bare_inference.py", "bare"),
     "fruitbatch": None,
+    "fruitbatch-int8": None,
     "fruitbatch-direct": None,
     "daft": ("daft_peer.py", "daft"),
     "ray": ("ray_peer.py", "ray"),
@@ -36,8 +37,7 @@ def command(peer, options, output):
     if PEERS[peer] is None:
         words = [options.fruitbatch, "run", options.input, "--output", str(output), "--progress", "none"]
         words += ["--image-size", str(options.image_size), "--slots", str(options.threads)]
-        if peer == "fruitbatch-direct":
-            words += ["--convolution", "direct"]
+        words += {"fruitbatch-direct": ["--convolution", "direct"], "fruitbatch-int8": ["--precision", "int8"]}.get(peer, [])
         return words, environment
     script, packages = PEERS[peer]
     python = options.packages / packages / "bin" / "python"
@@ -85,7 +85,12 @@ def run(peer, options):
         inference = re.search(r"([\d.]+) seconds of inference", said)
         if inference:
             seconds = float(inference[1])
-        return {"seconds": seconds, "processor_seconds": processor, "peak_bytes": peak}
+        figures = {"seconds": seconds, "processor_seconds": processor, "peak_bytes": peak}
+        metrics = Path(folder) / "out" / "metrics.json"
+        if PEERS[peer] is None:
+            timings = json.loads(metrics.read_text())["timings"]
+            figures["extract_seconds"] = timings["photos_computed"] / timings["photos_per_second"]
+        return figures
 
 
 def versions(options):
@@ -148,6 +153,10 @@ def main():
             f"| {cpu:.0f} s | {cpu / base['processor_seconds']:.2f} "
             f"| {memory / 1e6:.0f} MB | {memory / base['peak_bytes']:.2f} |"
         )
+    extracted = {peer: figures["extract_seconds"] for peer, figures in median.items() if "extract_seconds" in figures}
+    if extracted:
+        print()
+        print("extracting features alone: " + ", ".join(f"`{peer}` {took:.1f} s" for peer, took in extracted.items()))
     if options.json:
         Path(options.json).write_text(json.dumps({"photos": photos, "runs": runs, "versions": versions(options)}, indent=1))
 

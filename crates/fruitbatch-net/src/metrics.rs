@@ -10,7 +10,6 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric};
-use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::counter::ConstCounter;
 use prometheus_client::metrics::gauge::ConstGauge;
 use prometheus_client::registry::{Registry, Unit};
@@ -50,12 +49,7 @@ pub fn encode_gauges<const N: usize>(
     label: &'static str,
     values: [(&'static str, u64); N],
 ) -> Result<(), fmt::Error> {
-    let mut encoder = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for (label_value, value) in values {
-        let labels: Labels = [(label, label_value)];
-        ConstGauge::new(value).encode(encoder.encode_family(&labels)?)?;
-    }
-    Ok(())
+    encode_by_label(encoder, name, help, label, values.map(|(of, value)| (of, ConstGauge::new(value))))
 }
 
 /// Tells a count that is kept elsewhere; `name` is without `_total`.
@@ -83,10 +77,21 @@ pub fn encode_counters<const N: usize>(
     label: &'static str,
     values: [(&'static str, u64); N],
 ) -> Result<(), fmt::Error> {
-    let mut encoder = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    encode_by_label(encoder, name, help, label, values.map(|(of, value)| (of, ConstCounter::new(value))))
+}
+
+fn encode_by_label<M: EncodeMetric, const N: usize>(
+    encoder: &mut DescriptorEncoder,
+    name: &str,
+    help: &str,
+    label: &'static str,
+    values: [(&'static str, M); N],
+) -> Result<(), fmt::Error> {
+    let Some(kind) = values.first().map(|(_, value)| value.metric_type()) else { return Ok(()) };
+    let mut encoder = encoder.encode_descriptor(name, help, None, kind)?;
     for (label_value, value) in values {
         let labels: Labels = [(label, label_value)];
-        ConstCounter::new(value).encode(encoder.encode_family(&labels)?)?;
+        value.encode(encoder.encode_family(&labels)?)?;
     }
     Ok(())
 }

@@ -153,9 +153,8 @@ impl<'a> ClusterEngine<'a> {
         fleet.borrow().photos
     }
 
-    /// Counts the hosts' time up to now: it is counted from look to look.
-    pub(crate) fn look_at_hosts(&self) {
-        let there = self.executors();
+    /// Counts the time up to now of the hosts that are `there`: it is counted from look to look.
+    pub(crate) fn look_at_hosts(&self, there: &[FleetExecutor]) {
         let there = there.iter().map(|executor| (executor.host_name.as_str(), executor.slots));
         self.hours.lock().unwrap_or_else(PoisonError::into_inner).look(Instant::now(), there);
     }
@@ -409,7 +408,7 @@ impl Engine for ClusterEngine<'_> {
     }
 
     async fn stop(&self) {
-        self.look_at_hosts();
+        self.look_at_hosts(&self.executors());
         let cluster = self.slot().take();
         if let Some(Place::Local(local)) = cluster.as_ref().map(|cluster| &cluster.place) {
             let local = local.lock().unwrap_or_else(PoisonError::into_inner).take();

@@ -113,8 +113,8 @@ async fn tell_progress(
     let (mut told, mut fleet_told_at) = (Vec::new(), None);
     loop {
         ticker.tick().await;
-        engine.look_at_hosts();
         let executors = engine.executors();
+        engine.look_at_hosts(&executors);
         let is_due = fleet_told_at.is_none_or(|at: Instant| at.elapsed() >= FLEET_INTERVAL);
         if !same_executors(&executors, &told) || (is_due && executors != told) {
             fleet_told_at = Some(Instant::now());

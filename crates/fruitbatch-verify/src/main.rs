@@ -143,8 +143,7 @@ fn against_direct(
 ) -> Result<(), VerifyError> {
     let flags = ["--slots", "2", "--convolution", "direct", "--image-size", &size.to_string()];
     let direct = fruitbatch.run(photos, &flags)?;
-    let errors = run.features()?.relative_errors(&direct.features()?)?;
-    let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+    let mean = mean(&run.features()?.relative_errors(&direct.features()?)?);
     promises.push(at_most(
         format!("{size}: features' mean relative error against direct convolutions"),
         mean,
@@ -164,7 +163,7 @@ fn against_reference(
     let size = reference.figures.size;
     let metrics = run.metrics()?;
     let errors = run.features()?.relative_errors(&reference.features)?;
-    let mean = errors.iter().sum::<f64>() / errors.len() as f64;
+    let mean = mean(&errors);
     let worst = errors.iter().copied().fold(0.0, f64::max);
     promises.push(holds(
         format!("{size}: listed = rows + failures = {}", reference.figures.n),
@@ -204,6 +203,10 @@ fn against_reference(
         AGREEMENT_ERROR,
     ));
     Ok(())
+}
+
+fn mean(errors: &[f64]) -> f64 {
+    errors.iter().sum::<f64>() / errors.len() as f64
 }
 
 fn table(promises: &[Promise]) -> Table {

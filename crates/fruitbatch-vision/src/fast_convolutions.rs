@@ -8,13 +8,15 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use fruitbatch_onnx::messages::{Graph, Model, Node, OperatorSetId, Tensor};
+use fruitbatch_onnx::messages::{Graph, Model, Node, OperatorSetId};
 use fruitbatch_onnx::tensors;
 use fruitbatch_winograd::{ChannelCounts, Conv3x3, Epilogue, Padding, Workers, Workspace};
 use ort::operator::{
     ComputeContext, Kernel, KernelContext, Operator, OperatorDomain, OperatorInput, OperatorOutput,
 };
 use ort::value::TensorElementType;
+
+use crate::graph::{constant, drop_unread_constants, only_reader, transpose};
 
 /// The domain of our own operators.
 const DOMAIN: &str = "fruitbatch";
@@ -79,16 +81,8 @@ pub(crate) fn take_convolutions(model: &mut Model) -> FastConvolutions {
     let unread: HashSet<String> =
         channels_last.into_keys().filter(|name| !read.contains(name.as_str())).collect();
     rewritten.retain(|node| !node.output.iter().any(|output| unread.contains(output)));
-    let used: HashSet<&String> = rewritten.iter().flat_map(|node| node.input.iter()).collect();
-    let unused: HashSet<String> = graph
-        .initializer
-        .iter()
-        .map(|tensor| tensor.name.clone())
-        .filter(|name| !used.contains(name) && !graph.output.iter().any(|output| output.name == *name))
-        .collect();
-    graph.initializer.retain(|tensor| !unused.contains(&tensor.name));
-    graph.input.retain(|input| !unused.contains(&input.name));
     graph.node = rewritten;
+    drop_unread_constants(graph);
     model.opset_import.push(OperatorSetId { domain: DOMAIN.to_owned(), version: 1 });
     convolutions
 }
@@ -105,12 +99,12 @@ struct Candidate {
 impl Candidate {
     fn at(graph: &Graph, position: usize) -> Option<Self> {
         let node = &graph.node[position];
+        let padding = padding(node)?;
         let (weights, channels) = filters(graph, node)?;
         let bias = match node.input.get(2).filter(|name| !name.is_empty()) {
-            Some(name) => Some(constant(graph, name)?),
+            Some(name) => Some(floats(graph, name)?),
             None => None,
         };
-        let padding = padding(node)?;
         let (mut fused, mut output) = (Vec::new(), node.output.first()?.clone());
         let mut epilogue = Epilogue::default();
         while let Some((next, reader)) = only_reader(graph, &output) {
@@ -142,13 +136,12 @@ fn filters(graph: &Graph, node: &Node) -> Option<(Vec<f32>, ChannelCounts)> {
     let &[output, input, 3, 3] = shape else { return None };
     let channels =
         ChannelCounts { input: usize::try_from(input).ok()?, output: usize::try_from(output).ok()? };
-    Some((constant(graph, name)?, channels))
+    Some((floats(graph, name)?, channels))
 }
 
 /// The values of a constant tensor of floats.
-fn constant(graph: &Graph, name: &str) -> Option<Vec<f32>> {
-    let tensor: &Tensor = graph.initializer.iter().find(|tensor| tensor.name == name)?;
-    let tensor = tensors::with_raw_data(tensor.clone()).ok()?;
+fn floats(graph: &Graph, name: &str) -> Option<Vec<f32>> {
+    let tensor = constant(graph, name)?.ok()?;
     tensors::float_values(&tensor).ok().map(Iterator::collect)
 }
 
@@ -178,40 +171,12 @@ fn is_2x2(pool: &Node) -> bool {
         && matches!(auto, b"NOTSET" | b"VALID")
 }
 
-/// The one node that reads a tensor, if there is but one, and the graph doesn't give the tensor out.
-fn only_reader<'graph>(graph: &'graph Graph, tensor: &str) -> Option<(usize, &'graph Node)> {
-    if graph.output.iter().any(|output| output.name == tensor) {
-        return None;
-    }
-    let mut readers = graph
-        .node
-        .iter()
-        .enumerate()
-        .flat_map(|(position, node)| node.input.iter().map(move |input| (position, node, input)))
-        .filter(|(_, _, input)| *input == tensor);
-    match (readers.next(), readers.next()) {
-        (Some((position, node, _)), None) if node.domain.is_empty() => Some((position, node)),
-        _ => None,
-    }
-}
-
 fn int_or(node: &Node, name: &str, default: i64) -> i64 {
     tensors::attribute(node, name).map_or(default, |attribute| attribute.i)
 }
 
 fn ints_or<'a>(node: &'a Node, name: &str, default: &'a [i64]) -> &'a [i64] {
     tensors::attribute(node, name).map_or(default, |attribute| &attribute.ints)
-}
-
-fn transpose(input: &str, output: &str, order: &[i64]) -> Node {
-    Node {
-        name: format!("{PREFIX}{output}"),
-        input: vec![input.to_owned()],
-        output: vec![output.to_owned()],
-        op_type: "Transpose".to_owned(),
-        attribute: vec![tensors::ints_attribute("perm", order)],
-        ..Node::default()
-    }
 }
 
 /// Our operator, with the convolutions of one session, whose threads they run on.
@@ -313,14 +278,8 @@ mod tests {
     use super::*;
 
     fn node(op_type: &str, inputs: &[&str], output: &str, attribute: Vec<Attribute>) -> Node {
-        Node {
-            op_type: op_type.to_owned(),
-            input: inputs.iter().map(|&input| input.to_owned()).collect(),
-            output: vec![output.to_owned()],
-            name: output.to_owned(),
-            attribute,
-            ..Node::default()
-        }
+        let inputs = inputs.iter().map(|&input| input.to_owned()).collect();
+        crate::graph::node(op_type, inputs, output, attribute)
     }
 
     /// Of 8 channels each, from `input` to `output`.

@@ -65,6 +65,7 @@ mod embed;
 mod embed_spec;
 mod fast_convolutions;
 pub mod fetch;
+mod graph;
 mod import;
 mod inference;
 mod inspect;

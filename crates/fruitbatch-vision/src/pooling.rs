@@ -4,8 +4,10 @@ use std::fmt;
 use std::str::FromStr;
 
 use bytes::Bytes;
-use fruitbatch_onnx::messages::{Attribute, DimensionValue, Model, Node};
+use fruitbatch_onnx::messages::{DimensionValue, Model};
 use fruitbatch_onnx::{read_model, tensors};
+
+use crate::graph::node;
 
 /// The name of a canonical model's input, float32 `[N, 3, H, W]`.
 pub const INPUT_TENSOR: &str = "input";
@@ -88,21 +90,11 @@ pub fn pooled_model(canonical: Bytes, pooling: Pooling) -> Result<Model, Pooling
         Pooling::Flatten => ("Transpose", vec![tensors::ints_attribute("perm", &[0, 2, 3, 1])]),
     };
     let channels_as_columns = format!("{INNER_PREFIX}{operator}");
-    graph.node.push(node(operator, FEATURE_MAP_TENSOR, &channels_as_columns, attributes));
+    let feature_map = vec![FEATURE_MAP_TENSOR.to_owned()];
+    graph.node.push(node(operator, feature_map, &channels_as_columns, attributes));
     let flatten = vec![tensors::int_attribute("axis", 1)];
-    graph.node.push(node("Flatten", &channels_as_columns, FEATURES_TENSOR, flatten));
+    graph.node.push(node("Flatten", vec![channels_as_columns], FEATURES_TENSOR, flatten));
     let free = |name: &str| DimensionValue::Symbol(name.to_owned());
     graph.output = vec![tensors::float_value(FEATURES_TENSOR, vec![free("N"), free("width")])];
     Ok(model)
-}
-
-fn node(op_type: &str, input: &str, output: &str, attribute: Vec<Attribute>) -> Node {
-    Node {
-        op_type: op_type.to_owned(),
-        input: vec![input.to_owned()],
-        output: vec![output.to_owned()],
-        name: output.to_owned(),
-        attribute,
-        ..Node::default()
-    }
 }

@@ -14,16 +14,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt;
 
 use bytes::Bytes;
-use fruitbatch_onnx::messages::{
-    Attribute, DataType, DimensionValue, Graph, Model, Node, OperatorSetId, Tensor,
-};
+use fruitbatch_onnx::messages::{DataType, DimensionValue, Graph, Model, Node, OperatorSetId, Tensor};
 use fruitbatch_onnx::{read_model, tensors, write_model};
 use serde::Deserialize;
 
 use crate::embed_spec::EmbedSpec;
 use crate::fast_convolutions::FastConvolutions;
+use crate::graph::{constant, drop_unread_constants, node, only_reader};
 use crate::inference::{InferenceError, InferenceOptions, InferenceSession};
-use crate::mini_batches::MiniBatchCollector;
+use crate::mini_batches::{MiniBatch, MiniBatchCollector};
 use crate::prepared_photo::PhotoPreparer;
 
 /// What tensors made here are called.
@@ -171,7 +170,7 @@ pub fn calibrate(
     let mut session = InferenceSession::load(&write_model(&model), FastConvolutions::default(), options)?;
     let mut calibration = Calibration { ranges: BTreeMap::new(), photos: 0 };
     let (mut preparer, mut collector) = (PhotoPreparer::new(spec), MiniBatchCollector::new(spec));
-    let mut observed = |batches: Vec<crate::mini_batches::MiniBatch>| -> Result<(), QuantizeError> {
+    let mut observed = |batches: Vec<MiniBatch>| -> Result<(), QuantizeError> {
         for batch in batches {
             let (_, ranges) = session.run(&batch.values, batch.shape())?;
             for (name, range) in names.iter().zip(ranges.as_chunks::<2>().0) {
@@ -216,17 +215,17 @@ pub fn quantized_model(
     for (position, node) in graph.node.iter().enumerate() {
         match plan.steps.get(&position) {
             Some(Step::Convolution { output, relu }) => {
-                writer.convolution(&graph, node, output, relu.is_some())?;
+                writer.convolution(&graph, node, output, *relu)?;
             }
             Some(Step::Pooling) => writer.pooling(node),
             None if plan.fused.contains(&position) => {}
             None => writer.nodes.push(node.clone()),
         }
     }
-    let read: BTreeSet<&String> = writer.nodes.iter().flat_map(|node| &node.input).collect();
-    let kept = graph.initializer.iter().filter(|tensor| read.contains(&tensor.name)).cloned();
-    let initializer = kept.chain(writer.constants.iter().cloned()).collect();
-    model.graph = Some(Graph { node: writer.nodes, initializer, ..graph });
+    let initializer = graph.initializer.iter().cloned().chain(writer.constants).collect();
+    let mut quantized = Graph { node: writer.nodes, initializer, ..graph };
+    drop_unread_constants(&mut quantized);
+    model.graph = Some(quantized);
     Ok(write_model(&model))
 }
 
@@ -260,7 +259,7 @@ struct Plan {
 
 enum Step {
     /// A convolution, and perhaps the ReLU behind it, that make this tensor.
-    Convolution { output: String, relu: Option<usize> },
+    Convolution { output: String, relu: bool },
     /// A pooling of bytes.
     Pooling,
 }
@@ -285,9 +284,9 @@ impl Plan {
                     let relu = only_reader(graph, output).filter(|(_, reader)| reader.op_type == "Relu");
                     let output = relu.map_or(output, |(_, reader)| &reader.output[0]);
                     bytes.insert(output);
-                    let relu = relu.map(|(position, _)| position);
-                    plan.fused.extend(relu);
-                    plan.steps.insert(position, Step::Convolution { output: output.clone(), relu });
+                    plan.fused.extend(relu.map(|(position, _)| position));
+                    let step = Step::Convolution { output: output.clone(), relu: relu.is_some() };
+                    plan.steps.insert(position, step);
                 }
                 "MaxPool" if node.output.len() == 1 && bytes.contains(node.input[0].as_str()) => {
                     bytes.insert(output);
@@ -319,19 +318,6 @@ impl Plan {
             }
         }
         wanted
-    }
-}
-
-/// The one node that reads a tensor, if there is but one and the graph doesn't give the tensor out.
-fn only_reader<'graph>(graph: &'graph Graph, tensor: &str) -> Option<(usize, &'graph Node)> {
-    if graph.output.iter().any(|output| output.name == tensor) {
-        return None;
-    }
-    let mut readers =
-        graph.node.iter().enumerate().filter(|(_, node)| node.input.iter().any(|name| name == tensor));
-    match (readers.next(), readers.next()) {
-        (reader, None) => reader,
-        _ => None,
     }
 }
 
@@ -473,16 +459,16 @@ impl Writer<'_> {
         conv: &Node,
         output: &str,
     ) -> Result<(String, Vec<f32>), QuantizeError> {
-        let tensor = constant(graph, &conv.input[1])?;
+        let tensor = required(graph, &conv.input[1])?;
         let values: Vec<f32> = tensors::float_values(&tensor)?.collect();
         let channels = usize::try_from(tensor.dims.first().copied().unwrap_or(0)).unwrap_or(0).max(1);
+        let per_channel = (values.len() / channels).max(1);
         let largest = self.bits.largest();
         let scales: Vec<f32> = values
-            .chunks_exact((values.len() / channels).max(1))
+            .chunks_exact(per_channel)
             .map(|filter| filter.iter().fold(0.0_f32, |most, value| most.max(value.abs())) / largest)
             .map(|scale| if scale > 0.0 && scale.is_finite() { scale } else { 1.0 })
             .collect();
-        let per_channel = (values.len() / channels).max(1);
         let bytes: Vec<u8> = values
             .iter()
             .enumerate()
@@ -512,7 +498,7 @@ impl Writer<'_> {
         input_scale: f32,
         weight_scales: &[f32],
     ) -> Result<String, QuantizeError> {
-        let tensor = constant(graph, bias)?;
+        let tensor = required(graph, bias)?;
         let scales: Vec<f32> = weight_scales.iter().map(|scale| scale * input_scale).collect();
         let integers: Vec<u8> = tensors::float_values(&tensor)?
             .zip(&scales)
@@ -542,9 +528,8 @@ impl Writer<'_> {
     }
 }
 
-fn constant(graph: &Graph, name: &str) -> Result<Tensor, QuantizeError> {
-    let tensor = graph.initializer.iter().find(|tensor| tensor.name == name);
-    Ok(tensors::with_raw_data(tensor.cloned().ok_or(QuantizeError::NothingToQuantize)?)?)
+fn required(graph: &Graph, name: &str) -> Result<Tensor, QuantizeError> {
+    Ok(constant(graph, name).ok_or(QuantizeError::NothingToQuantize)??)
 }
 
 fn raw_tensor(name: &str, dims: &[i64], data_type: DataType, data: Vec<u8>) -> Tensor {
@@ -554,16 +539,5 @@ fn raw_tensor(name: &str, dims: &[i64], data_type: DataType, data: Vec<u8>) -> T
         name: name.to_owned(),
         raw_data: data.into(),
         ..Tensor::default()
-    }
-}
-
-fn node(op_type: &str, input: Vec<String>, output: &str, attribute: Vec<Attribute>) -> Node {
-    Node {
-        op_type: op_type.to_owned(),
-        input,
-        output: vec![output.to_owned()],
-        name: format!("{PREFIX}{output}/{op_type}"),
-        attribute,
-        ..Node::default()
     }
 }

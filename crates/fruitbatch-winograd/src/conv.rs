@@ -152,7 +152,6 @@ impl Conv3x3 {
             height,
             width,
             rows,
-
             output_rows,
             output_columns,
             tile_rows: rows.div_ceil(OUTPUT_TILE),

@@ -128,7 +128,7 @@ impl Fleet {
             all.extend(arguments);
             docker(&all)
         };
-        let tries = "id -u; touch /cache/new /work/new; touch /data/new /opt/fruitbatch/bin/new /new; true";
+        let tries = "id -u; touch /cache/new \"${FRUITBATCH_WORK_DIR:?}/new\"; touch /data/new /opt/fruitbatch/bin/new /new; true";
         let said = run(&["--entrypoint", "bash", &self.name, "-c", &format!("exec 2>&1; {tries}")]);
         assert_eq!(said.lines().next(), Some("10001"), "{said}");
         for (folder, refused) in

@@ -3,14 +3,14 @@
 #![allow(clippy::float_cmp, reason = "counts are whole numbers")]
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, ErrorKind};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
 
 use fruitbatch_testkit::certificates::Authority;
 use fruitbatch_testkit::ec2_metadata::Ec2Metadata;
 use fruitbatch_testkit::trace_collector::{Span, TraceCollector};
-use support::roles::{Role, eventually, http_get};
+use support::roles::{Role, Said, eventually, http_get};
 use support::{Place, rest_of_stderr, send, wait_for};
 
 mod support;
@@ -161,14 +161,9 @@ fn a_run_and_its_fleet_can_be_watched() {
     let more =
         [on(&scheduler), ["--ui", "127.0.0.1:0", "--progress", "json"].map(str::to_owned).to_vec()].concat();
     let mut driver = place.spawn(&place.run("out", &flags(&more)));
-    let mut events = BufReader::new(driver.stderr.take().expect("stderr is piped")).lines();
-    let mut wait_for = |text: &str| {
-        let found = events.find_map(|line| Some(line.expect("is text")).filter(|line| line.contains(text)));
-        found.unwrap_or_else(|| panic!("`{text}` never came"))
-    };
-    let page = wait_for("watch it at http://");
-    let page = page.trim_start_matches("watch it at http://").trim_end_matches('/').to_owned();
-    wait_for("has no executor yet");
+    let mut events = Said::by(&mut driver);
+    let page = events.wait_for_page();
+    events.wait_for("has no executor yet");
     let state = |address: &str| -> serde_json::Value {
         let (status, text) = http_get(address, "/api/state");
         assert_eq!(status, 200);
@@ -189,10 +184,10 @@ fn a_run_and_its_fleet_can_be_watched() {
     assert_eq!(status()["state"], "running");
 
     let _executor = Role::executor(&place, &scheduler, &[]);
-    wait_for("\"slots\":2");
+    events.wait_for("\"slots\":2");
     let joined = state(&page);
     assert_eq!(joined["executors"][0]["slots"], 2, "{joined}");
-    wait_for("chunk-committed");
+    events.wait_for("chunk-committed");
     let at_work = state(&page);
     assert_eq!(at_work["run"]["stage"], "extract");
     assert!(at_work["run"]["chunks-committed"].as_u64() >= Some(1), "{at_work}");
@@ -262,14 +257,9 @@ fn the_page_works_in_a_browser() {
     // A run in the middle, for as long as it takes to look at it: its only executor stands still.
     let watched = [on(&scheduler), ["--ui", "127.0.0.1:0", "--progress", "json"].map(str::to_owned).to_vec()];
     let mut driver = place.spawn(&place.run("out", &flags(&watched.concat())));
-    let mut events = BufReader::new(driver.stderr.take().expect("stderr is piped")).lines();
-    let mut wait_for = |text: &str| {
-        let found = events.find_map(|line| Some(line.expect("is text")).filter(|line| line.contains(text)));
-        found.unwrap_or_else(|| panic!("`{text}` never came"))
-    };
-    let page = wait_for("watch it at http://");
-    let page = page.trim_start_matches("watch it at http://").trim_end_matches('/').to_owned();
-    wait_for("\"failed\":1");
+    let mut events = Said::by(&mut driver);
+    let page = events.wait_for_page();
+    events.wait_for("\"failed\":1");
     send(executor.process(), "-STOP");
     let running = in_browser(test, &page).expect("it was there before");
     for part in [&host, "photos of 61", "<td>not-an-image</td>"] {
@@ -360,15 +350,11 @@ fn an_executor_leaves_when_ec2_says_that_its_instance_goes() {
         ]);
         command.env("AWS_EC2_METADATA_SERVICE_ENDPOINT", metadata.endpoint_url());
         let mut executor = place.spawn(&command);
-        let mut said = BufReader::new(executor.stderr.take().expect("stderr is piped")).lines();
-        let mut wait_for = |text: &str| {
-            let found = said.find_map(|line| Some(line.expect("is text")).filter(|line| line.contains(text)));
-            found.unwrap_or_else(|| panic!("`{text}` never came"));
-        };
-        wait_for("joined");
+        let mut said = Said::by(&mut executor);
+        said.wait_for("joined");
         metadata.set(path, text);
-        wait_for(reason);
-        wait_for("executor has left");
+        said.wait_for(reason);
+        said.wait_for("executor has left");
         assert_eq!(executor.wait().expect("it ends").code(), Some(0));
     }
 }

@@ -12,6 +12,7 @@ use super::TensorLayout;
 use super::error::ImportError;
 use super::feature_map::{Cut, permutation};
 use super::network::{Network, node_label, standard_operator};
+use crate::graph::transpose;
 use crate::pooling::{FEATURE_MAP_TENSOR, INPUT_TENSOR, is_reserved_name};
 
 /// What the attributes of windows may be. Networks have kernels of up to 31; a forged file has more, to make ONNX
@@ -252,17 +253,6 @@ fn canonical_node(node: Node, names: &HashMap<String, String>) -> Result<Node, I
 
 fn renamed(names: &HashMap<String, String>, tensor: &str) -> String {
     names.get(tensor).map_or_else(|| tensor.to_owned(), Clone::clone)
-}
-
-fn transpose(input: &str, output: &str, perm: &[i64]) -> Node {
-    Node {
-        op_type: "Transpose".to_owned(),
-        input: vec![input.to_owned()],
-        output: vec![output.to_owned()],
-        name: format!("{output}/Transpose"),
-        attribute: vec![tensors::ints_attribute("perm", perm)],
-        ..Node::default()
-    }
 }
 
 #[cfg(test)]

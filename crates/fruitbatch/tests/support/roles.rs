@@ -1,11 +1,14 @@
 //! A scheduler and executors as processes on loopback ports, and a word over HTTP with them.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Lines, Read, Write};
 use std::net::TcpStream;
-use std::process::Child;
+use std::process::{Child, ChildStderr};
 use std::time::Duration;
 
 use super::Place;
+
+/// What announces a page.
+const PAGE: &str = "watch it at http://";
 
 /// A process, ended when it is dropped.
 pub(crate) struct Role {
@@ -34,7 +37,7 @@ impl Role {
                 Some(line) => line.expect("is text"),
                 None => panic!("it ended: {}", said.join("\n")),
             };
-            if let Some((_, url)) = line.split_once("watch it at http://") {
+            if let Some((_, url)) = line.split_once(PAGE) {
                 page = Some(url.trim_end_matches('/').to_owned());
             } else if let Some(rest) = line.strip_prefix("scheduler at df://") {
                 address = Some(rest.to_owned());
@@ -96,4 +99,26 @@ pub(crate) fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> 
         std::thread::sleep(Duration::from_millis(100));
     }
     panic!("{what}: never");
+}
+
+/// What a process says, line by line.
+pub(crate) struct Said(Lines<BufReader<ChildStderr>>);
+
+impl Said {
+    /// By a process whose stderr is piped and not yet read.
+    pub(crate) fn by(process: &mut Child) -> Self {
+        Self(BufReader::new(process.stderr.take().expect("stderr is piped")).lines())
+    }
+
+    /// Reads on to the line that holds `text`.
+    pub(crate) fn wait_for(&mut self, text: &str) -> String {
+        let found = self.0.find_map(|line| Some(line.expect("is text")).filter(|line| line.contains(text)));
+        found.unwrap_or_else(|| panic!("`{text}` never came"))
+    }
+
+    /// `ADDRESS:PORT` of the page that is announced.
+    pub(crate) fn wait_for_page(&mut self) -> String {
+        let line = self.wait_for(PAGE);
+        line.trim_start_matches(PAGE).trim_end_matches('/').to_owned()
+    }
 }
