@@ -2,7 +2,7 @@
 # Builds go to ./target if it exists, else to the cache folder, unless CARGO_TARGET_DIR names another.
 
 .DEFAULT_GOAL := help
-.PHONY: help setup build demo test verify lint check-deploy dist image clean
+.PHONY: help setup openvino gpu build demo test verify lint check-deploy dist image clean
 
 help: ## List these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -10,6 +10,12 @@ help: ## List these targets
 setup: ## Check this machine and fetch ONNX Runtime into the cache folder
 	@scripts/check-machine.sh
 	@scripts/fetch-onnxruntime.sh
+
+openvino: ## Fetch ONNX Runtime with OpenVINO, for --provider openvino (bf16 on processors that have it)
+	@scripts/fetch-onnxruntime.sh openvino
+
+gpu: ## Fetch ONNX Runtime with CUDA, for --provider cuda
+	@scripts/fetch-onnxruntime.sh cuda
 
 build: ## Build everything
 	@scripts/build.sh

@@ -19,6 +19,12 @@ export CARGO_TARGET_DIR
 onnxruntime_version=1.31.1
 onnxruntime_library=$cache/onnxruntime/$onnxruntime_version/libonnxruntime.so.$onnxruntime_version
 
+# ONNX Runtime with other execution providers, each in a folder of its own with all that it loads.
+onnxruntime_openvino_version=1.24.1
+onnxruntime_openvino_folder=$cache/onnxruntime-openvino/$onnxruntime_openvino_version
+onnxruntime_cuda_version=1.31.1
+onnxruntime_cuda_folder=$cache/onnxruntime-cuda/$onnxruntime_cuda_version
+
 # A build folder with everything, its tests and the lints took 5.1 GB; the linker and rustc are the ones that need memory.
 build_disk_gb=8
 build_memory_gb=4

@@ -4,25 +4,29 @@ source "$(dirname "$0")/common.sh"
 
 usage() {
     cat <<USAGE
-usage: scripts/docker-image.sh [--dist TARBALL | --binary FILE --onnxruntime FILE] [--base IMAGE] [--models FOLDER] [TAG]
+usage: scripts/docker-image.sh [--dist TARBALL | --binary FILE --onnxruntime FILE] [--provider PROVIDER] [--base IMAGE]
+                               [--models FOLDER] [TAG]
 
-Makes the Docker image TAG (fruitbatch if none is given) out of a tarball of \`make dist\`: the one in dist/ if none is named.
+Makes the Docker image TAG out of a tarball of \`make dist\`: the one in dist/ if none is named. TAG is fruitbatch if none is given, and
+fruitbatch:PROVIDER with --provider.
 
   --dist TARBALL        another tarball
   --binary FILE         the program itself instead, as cargo built it; it may need the glibc of the machine it was built on
   --onnxruntime FILE    the library for it [default: the one of \`make setup\`]
+  --provider PROVIDER   put ONNX Runtime with this execution provider inside too: openvino or cuda (\`make openvino\`, \`make gpu\`)
   --base IMAGE          the image to put it on [default: the Dockerfile's; scripts/docker-base.sh makes one without a registry]
   --models FOLDER       a folder of models to put inside, such as ~/.cache/fruitbatch/models [default: none]
 USAGE
 }
 
-dist='' binary='' base='' models='' tag=''
+dist='' binary='' provider='' base='' models='' tag=''
 library=$onnxruntime_library
 while [ $# -gt 0 ]; do
     case $1 in
     --dist) dist=${2:?--dist needs a value} && shift 2 ;;
     --binary) binary=${2:?--binary needs a value} && shift 2 ;;
     --onnxruntime) library=${2:?--onnxruntime needs a value} && shift 2 ;;
+    --provider) provider=${2:?--provider needs a value} && shift 2 ;;
     --base) base=${2:?--base needs a value} && shift 2 ;;
     --models) models=${2:?--models needs a value} && shift 2 ;;
     -h | --help) usage && exit ;;
@@ -30,7 +34,13 @@ while [ $# -gt 0 ]; do
     *) tag=$1 && shift ;;
     esac
 done
-tag=${tag:-fruitbatch}
+tag=${tag:-fruitbatch${provider:+:$provider}}
+case $provider in
+'') provider_folder='' ;;
+openvino) provider_folder=$onnxruntime_openvino_folder ;;
+cuda) provider_folder=$onnxruntime_cuda_folder ;;
+*) fail "there is no image for the provider $provider" "name openvino or cuda, or none for the CPU alone" ;;
+esac
 if [ -n "$dist" ] && [ -n "$binary" ]; then fail "--dist and --binary exclude each other"; fi
 
 docker info >/dev/null 2>&1 || fail "there is no Docker engine to make an image in"
@@ -39,6 +49,11 @@ case $(processor) in
 x86_64) architecture=amd64 ;;
 aarch64) architecture=arm64 ;;
 esac
+
+if [ -n "$provider" ]; then
+    "$root/scripts/fetch-onnxruntime.sh" "$provider"
+    require_disk "${TMPDIR:-/tmp}" $(($(du -sk "$provider_folder" | cut -f 1) / 1000000 + 1)) "gathering what goes into the image"
+fi
 
 # The context is a folder of its own: nothing else is sent to the engine, and dist/ stays as it is.
 work=$(mktemp -d)
@@ -61,11 +76,18 @@ else
     [ -f "$dist" ] || fail "$dist is not there" "run \`make dist\`, or name a program with --binary"
     tar --extract --file "$dist" --directory "$prebuilt" --strip-components 1 --no-same-owner
 fi
+if [ -n "$provider" ]; then
+    # With its links, and its licences where the others are.
+    mkdir -p "$prebuilt/lib/onnxruntime-$provider" "$prebuilt/licences/onnxruntime-$provider"
+    find "$provider_folder" -name '*.so*' -exec cp --no-dereference -t "$prebuilt/lib/onnxruntime-$provider" {} +
+    find "$provider_folder" -type f ! -name '*.so*' ! -name SHA256SUMS -exec cp -t "$prebuilt/licences/onnxruntime-$provider" {} +
+fi
 # As the program itself tells it, which may be older than this checkout. `doctor` ends in an error where a model is missing.
 revision=$("$prebuilt/bin/fruitbatch" doctor 2>/dev/null | sed -n 's/^ok  *fruitbatch .*(\([0-9a-f]\{40\}\))$/\1/p' || true)
 # The names of its functions, of use in backtraces alone, are a fifth of the program.
 if command -v strip >/dev/null; then strip --strip-all "$prebuilt/bin/fruitbatch"; fi
-arguments=(--build-arg BINARIES=prebuilt --build-arg "VERSION=$version" --build-arg "REVISION=${revision:-unknown}")
+arguments=(--build-arg BINARIES=prebuilt --build-arg "VERSION=$version" --build-arg "REVISION=${revision:-unknown}"
+    --build-arg "PROVIDER=${provider:-cpu}")
 if [ -n "$models" ]; then
     install --mode 644 "$models"/*.onnx "$work/dist/models/" || fail "there are no models in $models"
     arguments+=(--build-arg MODELS=folder)

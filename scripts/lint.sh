@@ -4,7 +4,7 @@ source "$(dirname "$0")/common.sh"
 
 cd "$root"
 cargo fmt --all --check
-if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh deploy/compose/*.sh benches/peers/run .ci/run; fi
+if command -v shellcheck >/dev/null; then shellcheck scripts/*.sh deploy/compose/*.sh benches/*/run benches/common/build.sh .ci/run; fi
 if command -v hadolint >/dev/null; then hadolint deploy/docker/Dockerfile; fi
 cargo clippy --release --locked --workspace --all-targets -- -D warnings
 RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --workspace --no-deps

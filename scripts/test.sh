@@ -4,6 +4,8 @@ source "$(dirname "$0")/common.sh"
 
 "$root/scripts/build.sh"
 "$root/scripts/fetch-onnxruntime.sh"
+# For the tests of that provider, where it can be had.
+if [ "$(processor)" = x86_64 ]; then "$root/scripts/fetch-onnxruntime.sh" openvino; fi
 if python=$("$root/scripts/setup-test-python.sh"); then
     export FRUITBATCH_PYTHON=$python
 else

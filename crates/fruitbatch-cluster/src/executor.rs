@@ -13,6 +13,7 @@ use ballista_core::serde::protobuf::executor_grpc_server::ExecutorGrpcServer;
 use ballista_executor::flight_service::BallistaFlightService;
 use datafusion::logical_expr::ScalarUDF;
 use fruitbatch_net::{TlsFiles, health_routes, listen, metrics_routes, serve};
+use fruitbatch_scan::ReadLimit;
 use prometheus_client::registry::Registry;
 use tempfile::TempDir;
 use tokio::sync::{mpsc, watch};
@@ -55,6 +56,8 @@ pub struct ExecutorOptions {
     /// After so long without an answer from the scheduler it takes itself for given up: it drops what it has and joins
     /// anew. Default: 10 s; the scheduler must be told the same.
     pub timeout: Duration,
+    /// The most bytes of photos that are read into one batch. Default: what the plan says.
+    pub read_batch_bytes: Option<u64>,
     /// Certificates for its port, and for its way to the scheduler. Default: none, so no TLS.
     pub tls: TlsFiles,
 }
@@ -69,6 +72,7 @@ impl ExecutorOptions {
             slots: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
             work_dir: None,
             timeout: DEFAULT_EXECUTOR_TIMEOUT,
+            read_batch_bytes: None,
             tls: TlsFiles::default(),
         }
     }
@@ -137,6 +141,7 @@ impl Executor {
             work_dir.path().to_owned(),
             services.handle(),
             task_threads.handle(),
+            options.read_batch_bytes.map(|batch_bytes| ReadLimit { batch_bytes }),
             outcome_sender,
         )?);
 

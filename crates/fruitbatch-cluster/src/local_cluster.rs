@@ -24,11 +24,17 @@ pub struct LocalClusterOptions {
     /// Where the folder for intermediate results is made (and removed again at the end). Default: the system's folder
     /// for temporary files.
     pub work_dir: Option<PathBuf>,
+    /// The most bytes of photos that are read into one batch. Default: what the plan says.
+    pub read_batch_bytes: Option<u64>,
 }
 
 impl Default for LocalClusterOptions {
     fn default() -> Self {
-        Self { slots: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN), work_dir: None }
+        Self {
+            slots: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+            work_dir: None,
+            read_batch_bytes: None,
+        }
     }
 }
 
@@ -81,6 +87,7 @@ impl LocalCluster {
             bind: any_port,
             slots: options.slots,
             work_dir: options.work_dir,
+            read_batch_bytes: options.read_batch_bytes,
             timeout: FOR_EVER,
             ..ExecutorOptions::new(&address)
         };

@@ -22,7 +22,7 @@ use datafusion::logical_expr::ScalarUDF;
 use datafusion::prelude::SessionConfig;
 use datafusion_proto::protobuf::{LogicalPlanNode, PhysicalPlanNode};
 use fruitbatch_net::{Connector, Labels};
-use fruitbatch_scan::{PhotoMeter, ReadRuntime, TaskStop};
+use fruitbatch_scan::{PhotoMeter, ReadLimit, ReadRuntime, TaskStop};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::registry::Registry;
@@ -87,16 +87,21 @@ impl TaskRunner {
         work_dir: PathBuf,
         services: Handle,
         task_threads: Handle,
+        read_limit: Option<ReadLimit>,
         outcomes: UnboundedSender<Outcome>,
     ) -> Result<Self, ClusterError> {
         let no_state = |error: DataFusionError| not_started("no executor")(error.into());
         let state = session_state(session_config(connector), functions).map_err(no_state)?;
+        let mut config = session_config(connector).with_extension(Arc::new(ReadRuntime(services.clone())));
+        if let Some(limit) = read_limit {
+            config = config.with_extension(Arc::new(limit));
+        }
         let runtime =
             RuntimeEnvBuilder::new().with_temp_file_path(&work_dir).build_arc().map_err(no_state)?;
         Ok(Self {
             engine: DefaultExecutionEngine::default(),
             functions: BallistaFunctionRegistry::from(&state),
-            config: session_config(connector).with_extension(Arc::new(ReadRuntime(services.clone()))),
+            config,
             runtime,
             work_dir,
             services,

@@ -14,7 +14,11 @@ use fruitbatch_scan::ScanOptions;
 use support::{PhotoFolder, assert_exact, cluster, measure, measure_all};
 
 fn options_in(folder: &tempfile::TempDir) -> LocalClusterOptions {
-    LocalClusterOptions { slots: NonZeroUsize::MIN, work_dir: Some(folder.path().to_owned()) }
+    LocalClusterOptions {
+        slots: NonZeroUsize::MIN,
+        work_dir: Some(folder.path().to_owned()),
+        ..LocalClusterOptions::default()
+    }
 }
 
 fn is_empty(folder: &tempfile::TempDir) -> bool {

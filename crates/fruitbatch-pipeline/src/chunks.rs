@@ -1,6 +1,6 @@
 //! Chunks: the unit of progress, retry and resume. Each is one Ballista job and, once done, one entry of the commit log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -34,16 +34,20 @@ pub(crate) struct ChunkSizer {
 
 impl ChunkSizer {
     pub(crate) fn new(plan: &RunPlan) -> Self {
-        Self::with(plan.config.chunk_size, plan.embedding.batch_size, None)
+        Self::with(plan.config.chunk_size, plan.embedding.photos_at_a_time(), None)
     }
 
     /// One that knows the rate before anything is measured.
-    pub(crate) fn at_rate(fixed: Option<NonZeroUsize>, batch_size: u32, photos_per_second: f64) -> Self {
-        Self::with(fixed, batch_size, Some(photos_per_second))
+    pub(crate) fn at_rate(
+        fixed: Option<NonZeroUsize>,
+        photos_at_a_time: usize,
+        photos_per_second: f64,
+    ) -> Self {
+        Self::with(fixed, photos_at_a_time, Some(photos_per_second))
     }
 
-    fn with(fixed: Option<NonZeroUsize>, batch_size: u32, photos_per_second: Option<f64>) -> Self {
-        let photos_per_task = batch_size as usize * BATCHES_PER_TASK;
+    fn with(fixed: Option<NonZeroUsize>, photos_at_a_time: usize, photos_per_second: Option<f64>) -> Self {
+        let photos_per_task = photos_at_a_time * BATCHES_PER_TASK;
         Self { fixed: fixed.map(usize::from), photos_per_task, photos_per_second }
     }
 
@@ -71,6 +75,8 @@ pub(crate) struct ChunkOutcome {
     pub(crate) rows: Vec<FeatureRow>,
     /// Sorted by path.
     pub(crate) failures: Vec<PhotoFailure>,
+    /// The kernels that made the rows.
+    pub(crate) kernel_paths: BTreeSet<String>,
 }
 
 /// A photo that gave no features, as the engine tells it. Whether that is so is for [`settle`](crate::settle) to say.
@@ -127,9 +133,11 @@ pub(crate) fn collect_outcome(batches: &[RecordBatch], photos: Vec<Photo>) -> Re
         photos.into_iter().map(|photo| (photo.path.clone(), photo)).collect();
     let mut rows = Vec::with_capacity(asked);
     let mut failures: Vec<PhotoFailure> = Vec::new();
+    let mut kernel_paths = BTreeSet::new();
     for batch in batches {
         let columns =
             ChunkColumns::of(batch).ok_or_else(|| lost("its columns are not those asked for".to_owned()))?;
+        kernel_paths.extend(columns.kernel_path.iter().flatten().map(str::to_owned));
         for row in 0..batch.num_rows() {
             let path = columns.path.value(row);
             let photo = missing
@@ -160,7 +168,7 @@ pub(crate) fn collect_outcome(batches: &[RecordBatch], photos: Vec<Photo>) -> Re
     }
     rows.sort_unstable_by(|a, b| a.path.cmp(&b.path));
     failures.sort_unstable_by(|a, b| a.photo.path.cmp(&b.photo.path));
-    Ok(ChunkOutcome { rows, failures })
+    Ok(ChunkOutcome { rows, failures, kernel_paths })
 }
 
 enum RowOutcome<'a> {
@@ -176,6 +184,7 @@ struct ChunkColumns<'a> {
     embedded: &'a StructArray,
     reason: &'a StringArray,
     detail: &'a StringArray,
+    kernel_path: &'a StringArray,
 }
 
 impl<'a> ChunkColumns<'a> {
@@ -188,6 +197,7 @@ impl<'a> ChunkColumns<'a> {
             embedded,
             reason: embedded.column_by_name("reason")?.as_string_opt()?,
             detail: embedded.column_by_name("detail")?.as_string_opt()?,
+            kernel_path: embedded.column_by_name("kernel_path")?.as_string_opt()?,
         })
     }
 

@@ -63,6 +63,9 @@ pub struct PartRecord {
     pub sha256: String,
     /// The photos whose rows it holds, path and etag: resuming needs the log alone, not the parts.
     pub photos: Vec<PhotoVersion>,
+    /// The kernels that made them (see [`fruitbatch_vision::kernel_path`]), one for all unless a fleet was mixed.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub kernel_paths: BTreeSet<String>,
 }
 
 /// A photo as it was when it was listed: path and etag.
@@ -173,6 +176,16 @@ impl LogState {
     /// The photos whose rows are committed.
     pub fn rows(&self) -> impl Iterator<Item = &PhotoVersion> {
         self.parts.values().flat_map(|part| &part.photos)
+    }
+
+    /// Whether anything is committed: rows or failures.
+    pub fn has_features(&self) -> bool {
+        !self.parts.is_empty() || !self.failures.is_empty()
+    }
+
+    /// The kernels that made the rows.
+    pub fn kernel_paths(&self) -> BTreeSet<&str> {
+        self.parts.values().flat_map(|part| part.kernel_paths.iter().map(String::as_str)).collect()
     }
 
     /// The driver that holds OUT, unless it has let go of it.
@@ -433,7 +446,12 @@ mod tests {
     fn chunk(file: &str, path: &str) -> LogEntry {
         let photos = vec![PhotoVersion(path.to_owned(), "etag".to_owned())];
         LogEntry::Chunk {
-            part: Some(PartRecord { file: file.to_owned(), sha256: String::new(), photos }),
+            part: Some(PartRecord {
+                file: file.to_owned(),
+                sha256: String::new(),
+                photos,
+                kernel_paths: BTreeSet::new(),
+            }),
             failures: Vec::new(),
         }
     }
@@ -452,6 +470,7 @@ mod tests {
                 file: "features/part-00003.parquet".to_owned(),
                 sha256: String::new(),
                 photos: vec![PhotoVersion("2.jpg".to_owned(), "etag".to_owned())],
+                kernel_paths: BTreeSet::new(),
             }],
         })
         .await

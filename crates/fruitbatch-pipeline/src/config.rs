@@ -7,11 +7,12 @@ use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytesize::ByteSize;
 use chrono::{DateTime, Utc};
 use fruitbatch_learn::LearnSpec;
 use fruitbatch_net::{ClientTls, Connector, TlsFiles};
 use fruitbatch_storage::{ListOptions, Location, PathGlob, Storage, StorageOptions};
-use fruitbatch_vision::{Catalogue, EmbedOptions, EmbedSpec};
+use fruitbatch_vision::{Catalogue, EmbedOptions, EmbedSpec, Provider, ProviderChoice};
 use serde::{Deserialize, Serialize};
 
 use crate::commit_log::CommitLog;
@@ -51,10 +52,14 @@ pub struct RunConfig {
     pub image_size: String,
     /// `bicubic`, `bilinear` or `nearest`.
     pub resize: String,
+    /// At native size, what the longer side of larger photos is scaled down to, in pixels; 512 unless said.
+    pub max_side: Option<u32>,
     /// `max`, `avg` or `flatten`.
     pub pooling: String,
-    /// `fp32` or `int8`.
+    /// `fp32`, `bf16` or `int8`.
     pub precision: String,
+    /// `auto`, or what carries the arithmetic out: `cpu`, `openvino`, `cuda`, `tensorrt` or `coreml`.
+    pub provider: String,
     /// `auto` or `direct`.
     pub convolution: String,
     /// Photos that go through the model at once; `None`: as many as have the pixels of 8 at 224, 32 at most.
@@ -63,6 +68,9 @@ pub struct RunConfig {
     pub max_pixels: Option<u64>,
     /// The largest photo file in bytes; larger ones are booked as too large, and not read.
     pub max_bytes: Option<u64>,
+    /// The memory that making features may take in this process, such as `2GB`; no limit unless said. An executor has one of
+    /// its own.
+    pub memory_limit: Option<String>,
 
     /// `plain` or `spark-ml`: what the learning keys left unset stand for.
     pub preset: String,
@@ -108,6 +116,8 @@ pub struct RunConfig {
     /// A count such as `100`, or a share of the listed photos such as `5%`: once more photos than this are booked as failed,
     /// the run stops. No limit unless said.
     pub max_failures: Option<String>,
+    /// Whether features by other kernels than those there are (another instruction set, say) stop the run.
+    pub require_uniform_cpu: bool,
     /// Deletes what an earlier run wrote to OUT and starts over.
     pub overwrite: bool,
 
@@ -139,12 +149,15 @@ impl Default for RunConfig {
             model: "vgg16".to_owned(),
             image_size: "224".to_owned(),
             resize: "bicubic".to_owned(),
+            max_side: None,
             pooling: "max".to_owned(),
             precision: "fp32".to_owned(),
+            provider: "auto".to_owned(),
             convolution: "auto".to_owned(),
             batch_size: None,
             max_pixels: None,
             max_bytes: None,
+            memory_limit: None,
             preset: "plain".to_owned(),
             n_components: None,
             n_clusters: None,
@@ -166,6 +179,7 @@ impl Default for RunConfig {
             chunk_size: None,
             on_error: OnError::Quarantine,
             max_failures: None,
+            require_uniform_cpu: false,
             overwrite: false,
             profile: None,
             region: None,
@@ -279,6 +293,8 @@ pub struct RunPlan {
     pub label_source: LabelSource,
     /// What is done with each photo.
     pub embedding: EmbedSpec,
+    /// The memory, in bytes, that making features may take in this process.
+    pub memory_limit: Option<u64>,
     /// How clusters are made; `n_clusters` may still depend on the labels.
     pub learning: LearnSpec,
     /// Whether `--n-clusters` was left out, so that the labels decide.
@@ -312,13 +328,23 @@ impl RunConfig {
             .map(str::parse::<PathGlob>)
             .transpose()
             .map_err(|error| ConfigError::invalid("glob", error))?;
+        let scheduler: SchedulerChoice = parse("scheduler", &self.scheduler)?;
+        let precision = parse("precision", &self.precision)?;
+        let provider = parse::<ProviderChoice>("provider", &self.provider)?.or_else(|| match &scheduler {
+            SchedulerChoice::Local => Provider::best_here(precision),
+            // What is installed here says nothing about the executors.
+            SchedulerChoice::Fleet(_) => Provider::on_processors(precision),
+        });
+        let memory_limit = self.memory_limit.as_deref().map(|text| parse::<ByteSize>("memory-limit", text));
         let embedding = EmbedSpec::resolve(
             catalogue,
             &EmbedOptions {
                 image_size: parse("image-size", &self.image_size)?,
                 resize: parse("resize", &self.resize)?,
+                max_side: self.max_side,
                 pooling: parse("pooling", &self.pooling)?,
-                precision: parse("precision", &self.precision)?,
+                precision,
+                provider,
                 convolution: parse("convolution", &self.convolution)?,
                 batch_size: self.batch_size,
                 max_pixels: self.max_pixels,
@@ -335,7 +361,8 @@ impl RunConfig {
                 exclude: Some(output.clone()),
             },
             storage_options: self.storage_options()?,
-            scheduler: parse("scheduler", &self.scheduler)?,
+            scheduler,
+            memory_limit: memory_limit.transpose()?.map(|limit| limit.as_u64()),
             connector: self.connector()?,
             cluster_timeout: Duration::from_secs(self.cluster_timeout),
             label_source: self.label.parse()?,

@@ -257,7 +257,7 @@ impl Driver<'_> {
         metrics.timings.stages = clock.finish();
         metrics.timings.total_seconds = clock.total().as_secs_f64();
         metrics.timings.peak_memory_bytes = peak_memory_bytes();
-        let lineage = self.lineage(&selection);
+        let lineage = self.lineage(&selection, log.state());
         for (file, json) in [(METRICS, to_json(&metrics)), (LINEAGE, to_json(&lineage))] {
             publisher.put(log, file, &json).await?;
             outputs.insert(file.to_owned(), json);
@@ -280,7 +280,12 @@ impl Driver<'_> {
             };
         }
         match &log.state().claim {
-            Some(before) if !self.plan.config.overwrite && before.claim.features != *features => {
+            // A run that came to nothing (a model that doesn't load, say) has left nothing that could be mixed.
+            Some(before)
+                if !self.plan.config.overwrite
+                    && before.claim.features != *features
+                    && log.state().has_features() =>
+            {
                 Err(RunError::OtherFeatures {
                     output: output(),
                     difference: difference(&before.claim.features, features),
@@ -340,12 +345,13 @@ impl Driver<'_> {
         Ok(())
     }
 
-    fn lineage(&self, selection: &Selection) -> Lineage {
+    fn lineage(&self, selection: &Selection, state: &LogState) -> Lineage {
         Lineage {
             run_id: self.run_id.clone(),
             config: self.plan.config.clone(),
             embedding: self.plan.embedding.to_string(),
             input_digest: selection.digest(),
+            kernel_paths: state.kernel_paths().into_iter().map(str::to_owned).collect(),
             versions: self.versions.clone(),
             started_at: self.started_at.clone(),
             finished_at: now(),

@@ -181,8 +181,11 @@ impl<'a> ClusterEngine<'a> {
         match &self.plan.scheduler {
             SchedulerChoice::Local => {
                 self.sessions.load(&self.plan.embedding)?;
-                let options =
-                    LocalClusterOptions { slots: self.plan.slots, ..LocalClusterOptions::default() };
+                let options = LocalClusterOptions {
+                    slots: self.plan.slots,
+                    read_batch_bytes: self.sessions.read_batch_bytes(),
+                    ..LocalClusterOptions::default()
+                };
                 let local = LocalCluster::start(options, functions).await?;
                 let session = local.session();
                 let watch = FleetWatch::start(local.scheduler(), &Connector::default(), &session)?;
@@ -348,10 +351,10 @@ impl Engine for ClusterEngine<'_> {
     }
 
     async fn extract(&self, photos: Vec<Photo>) -> Result<ChunkOutcome, RunError> {
-        let batch_size = self.plan.embedding.batch_size as usize;
+        let batch_rows = self.plan.embedding.photos_at_a_time();
         let options = ScanOptions {
-            rows_per_partition: batch_size * BATCHES_PER_TASK,
-            batch_rows: batch_size,
+            rows_per_partition: batch_rows * BATCHES_PER_TASK,
+            batch_rows,
             ..self.scan_options()
         };
         let cluster = self.cluster()?;

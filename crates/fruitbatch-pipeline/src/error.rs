@@ -116,6 +116,15 @@ pub enum RunError {
         /// The first photo that is missing, doubled or unknown.
         detail: String,
     },
+    /// `--require-uniform-cpu`: features of one OUT would be made by different kernels.
+    #[error(
+        "features would be made by different kernels ({paths}), and --require-uniform-cpu refuses that: use executors with the same \
+         kind of processor, or leave the flag out; what is committed stays"
+    )]
+    MixedKernels {
+        /// The kernels, with commas.
+        paths: String,
+    },
     /// `--on-error fail`: a photo could not be used.
     #[error(
         "`{path}` could not be used: {reason}: {detail}; run with --on-error quarantine to leave such photos out"

@@ -52,7 +52,7 @@ pub struct Workload {
     /// Principal components.
     pub components: usize,
     /// Photos that go through the model at once.
-    pub batch_size: u32,
+    pub photos_at_a_time: usize,
     /// Photos in a chunk, where that was said.
     pub chunk_size: Option<NonZeroUsize>,
 }
@@ -68,7 +68,7 @@ impl Workload {
                 Components::Count(components) => components,
                 Components::VarianceShare(_) => UNKNOWN_COMPONENTS,
             },
-            batch_size: plan.embedding.batch_size,
+            photos_at_a_time: plan.embedding.photos_at_a_time(),
             chunk_size: plan.config.chunk_size,
         }
     }
@@ -278,7 +278,7 @@ fn requests(
     region: &RegionPrices,
 ) -> Requests {
     let slots = instance.vcpus as usize * fleet.instances as usize;
-    let chunk = ChunkSizer::at_rate(work.chunk_size, work.batch_size, photos_per_second).next(slots);
+    let chunk = ChunkSizer::at_rate(work.chunk_size, work.photos_at_a_time, photos_per_second).next(slots);
     let chunks = work.photos().div_ceil(chunk as u64);
     let list = work.photos().div_ceil(KEYS_PER_LIST);
     // To fit, the driver reads the parts back; and each executor fetches the model.
@@ -309,7 +309,7 @@ mod tests {
             path_bytes: 90_000 * 30,
             feature_width: 512,
             components: 10,
-            batch_size: 8,
+            photos_at_a_time: 8,
             chunk_size: None,
         }
     }

@@ -1,6 +1,6 @@
 //! Photos to committed features: chunk after chunk, a few in flight, each committed as soon as it is settled.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -161,12 +161,35 @@ impl Extraction<'_> {
             // All of it is to be done again.
             return Ok(());
         }
+        self.check_kernels(log, &chunk.kernel_paths)?;
         let mut written = WrittenParts::default();
         let width = self.plan.embedding.width as usize;
-        written.write(self.store, log, FEATURES_FOLDER, &chunk.rows, width).await?;
+        written.write(self.store, log, FEATURES_FOLDER, &chunk.rows, chunk.kernel_paths, width).await?;
         let entry =
             |parts: Vec<_>| LogEntry::Chunk { part: parts.into_iter().next(), failures: chunk.failures };
         written.commit(self.store, log, entry).await
+    }
+}
+
+impl Extraction<'_> {
+    /// Features of one OUT that different kernels made may differ in the last bits: that is told once, or ends the run.
+    fn check_kernels(&self, log: &CommitLog, of_chunk: &BTreeSet<String>) -> Result<(), RunError> {
+        let before = log.state().kernel_paths();
+        let all: BTreeSet<&str> = before.iter().copied().chain(of_chunk.iter().map(String::as_str)).collect();
+        if all.len() < 2 || all.len() == before.len() {
+            return Ok(());
+        }
+        let paths = all.into_iter().collect::<Vec<_>>().join(", ");
+        if self.plan.config.require_uniform_cpu {
+            return Err(RunError::MixedKernels { paths });
+        }
+        self.observer.observe(Event::Warning {
+            message: format!(
+                "features are made by different kernels ({paths}): they may differ in the last bits, which --require-uniform-cpu \
+                 would refuse"
+            ),
+        });
+        Ok(())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The features parts: Parquet files of `path, label, etag, size, features`.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, FixedSizeListArray, Float32Array, Int64Array, RecordBatch, StringArray};
@@ -57,7 +58,7 @@ pub(crate) struct WrittenParts {
 }
 
 impl WrittenParts {
-    /// Writes `rows` as a part of `folder`, under a name that nobody else ever writes. No rows make no part.
+    /// Writes `rows`, made by these kernels, as a part of `folder`, under a name that nobody else ever writes. No rows make no part.
     ///
     /// # Errors
     /// Storage errors; [`RunError::Superseded`] if this driver's claim is not the latest any more. Then all that was
@@ -68,6 +69,7 @@ impl WrittenParts {
         log: &CommitLog,
         folder: &str,
         rows: &[FeatureRow],
+        kernel_paths: BTreeSet<String>,
         width: usize,
     ) -> Result<(), RunError> {
         if rows.is_empty() {
@@ -83,7 +85,7 @@ impl WrittenParts {
         let bytes = encode_part(rows, width);
         let sha256 = hex::encode(Sha256::digest(&bytes));
         let photos = rows.iter().map(|row| PhotoVersion(row.path.clone(), row.etag.clone())).collect();
-        self.parts.push(PartRecord { file: file.clone(), sha256, photos });
+        self.parts.push(PartRecord { file: file.clone(), sha256, photos, kernel_paths });
         if let Err(error) = store.put(&file, bytes).await {
             // It may be there all the same.
             self.take_away(store).await;

@@ -1,7 +1,7 @@
 //! Which rows lie where: `features/` holds exactly the current rows, rows once computed but not selected at present are kept
 //! below `_fruitbatch/parts/`.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use fruitbatch_storage::OutputStore;
 
@@ -43,6 +43,8 @@ pub(crate) async fn arrange(
     let mut moved_in: Vec<FeatureRow> = Vec::new();
     let mut moved_out: Vec<FeatureRow> = Vec::new();
     let mut removed: Vec<String> = Vec::new();
+    // Of all that are moved: which of them made which row isn't kept.
+    let mut kernel_paths: BTreeSet<String> = BTreeSet::new();
 
     let parts: Vec<PartRecord> = log.state().parts.values().cloned().collect();
     for part in parts {
@@ -74,13 +76,14 @@ pub(crate) async fn arrange(
         }
         if !in_place {
             removed.push(part.file);
+            kernel_paths.extend(part.kernel_paths);
         }
     }
 
     if !removed.is_empty() {
         let mut written = WrittenParts::default();
-        written.write(store, log, FEATURES_FOLDER, &moved_in, width).await?;
-        written.write(store, log, KEPT_FOLDER, &moved_out, width).await?;
+        written.write(store, log, FEATURES_FOLDER, &moved_in, kernel_paths.clone(), width).await?;
+        written.write(store, log, KEPT_FOLDER, &moved_out, kernel_paths, width).await?;
         let entry = |added| LogEntry::Rewrite { removed: removed.clone(), added };
         written.commit(store, log, entry).await?;
         for file in removed {

@@ -16,6 +16,10 @@ pub struct Lineage {
     pub embedding: String,
     /// Digest over path, etag and length of all listed photos.
     pub input_digest: String,
+    /// The kernels that made the features: instruction set, provider and way of convolving. Features by different ones may differ in
+    /// the last bits.
+    #[serde(default)]
+    pub kernel_paths: Vec<String>,
     /// Versions of the program and of what it stands on.
     pub versions: Versions,
     /// When the run began (UTC, RFC 3339).

@@ -58,7 +58,7 @@ impl MeasuredRate {
         slots: NonZeroUsize,
         time: Duration,
     ) -> Result<Self, EmbedError> {
-        let batch_size = spec.batch_size as usize;
+        let batch_size = spec.photos_at_a_time();
         let embed = |first: usize| {
             let batch = photos.iter().cycle().skip(first % photos.len().max(1)).take(batch_size);
             let embedded = sessions.embed_photos(spec, batch.map(|photo| Some(photo.as_slice())))?;

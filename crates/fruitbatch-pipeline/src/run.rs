@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use fruitbatch_cluster::FleetExecutor;
 use fruitbatch_learn::LearnSpec;
 use fruitbatch_storage::Storage;
-use fruitbatch_vision::{ModelFiles, ModelSessions};
+use fruitbatch_vision::{ModelFiles, ModelSessions, onnx_runtime_for};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
@@ -79,7 +79,7 @@ async fn carry_out(
         }
         SchedulerChoice::Fleet(_) => EngineSeconds::default(),
     };
-    let versions = versions();
+    let versions = versions(plan);
     let driver = Driver {
         plan,
         store: storage.output(&plan.output).await?,
@@ -139,12 +139,12 @@ fn same_executors(now: &[FleetExecutor], before: &[FleetExecutor]) -> bool {
     now.iter().map(|executor| &executor.id).eq(before.iter().map(|executor| &executor.id))
 }
 
-fn versions() -> Versions {
+fn versions(plan: &RunPlan) -> Versions {
     Versions {
         fruitbatch: env!("CARGO_PKG_VERSION").to_owned(),
         git_commit: GIT_COMMIT.map(str::to_owned),
         datafusion: datafusion::DATAFUSION_VERSION.to_owned(),
         ballista: fruitbatch_cluster::BALLISTA_VERSION.to_owned(),
-        onnxruntime: fruitbatch_vision::onnx_runtime().ok().map(|runtime| runtime.version),
+        onnxruntime: onnx_runtime_for(plan.embedding.provider).ok().map(|runtime| runtime.version),
     }
 }

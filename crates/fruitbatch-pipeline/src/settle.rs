@@ -6,7 +6,7 @@
 //! * `access-denied` and `archived` are believed only if the same executor, after being denied once more, can read another
 //!   photo of the chunk. Otherwise it is the credentials that fail, not the photo, and the run stops.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use fruitbatch_storage::ReadErrorKind;
 
@@ -31,6 +31,8 @@ pub(crate) struct SettledChunk {
     pub(crate) failures: Vec<FailureRecord>,
     /// Photos to be done again, as they are now.
     pub(crate) again: Vec<Photo>,
+    /// The kernels that made the rows.
+    pub(crate) kernel_paths: BTreeSet<String>,
 }
 
 /// Settles chunks, and remembers what was done again.
@@ -48,7 +50,11 @@ impl Settler {
         state: &LogState,
         outcome: ChunkOutcome,
     ) -> Result<SettledChunk, RunError> {
-        let mut settled = SettledChunk { rows: outcome.rows, ..SettledChunk::default() };
+        let mut settled = SettledChunk {
+            rows: outcome.rows,
+            kernel_paths: outcome.kernel_paths,
+            ..SettledChunk::default()
+        };
         let mut readable: Vec<Photo> = Vec::new();
         let mut denied: Vec<PhotoFailure> = Vec::new();
         for failure in outcome.failures {

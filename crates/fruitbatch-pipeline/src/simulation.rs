@@ -375,7 +375,8 @@ impl Engine for SimulatedEngine {
     }
 
     async fn extract(&self, photos: Vec<Photo>) -> Result<ChunkOutcome, RunError> {
-        let mut outcome = ChunkOutcome { rows: Vec::new(), failures: Vec::new() };
+        let mut outcome =
+            ChunkOutcome { rows: Vec::new(), failures: Vec::new(), kernel_paths: BTreeSet::new() };
         for photo in photos {
             step().await;
             if lock(&self.world).fails() {

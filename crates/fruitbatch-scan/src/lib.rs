@@ -69,4 +69,4 @@ pub use options::ScanOptions;
 pub use read_photos_exec::ReadPhotosExec;
 pub use schema::image_schema;
 pub use table::ImageTable;
-pub use task_environment::{PhotoMeter, ReadRuntime, TaskStop};
+pub use task_environment::{PhotoMeter, ReadLimit, ReadRuntime, TaskStop};

@@ -20,7 +20,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::error::StorageFault;
 use crate::options::ScanOptions;
 use crate::schema::{CONTENT, ETAG, LENGTH, PATH, READ_DETAIL, READ_REASON};
-use crate::task_environment::{PhotoMeter, photo_meter, read_runtime, task_stop};
+use crate::task_environment::{PhotoMeter, photo_meter, read_limit, read_runtime, task_stop};
 
 /// Batches that are ready and not yet fetched by the consumer; part of the memory bound that [`ScanOptions`] states.
 const READY_BATCHES: usize = 1;
@@ -62,6 +62,8 @@ impl ReadAhead {
             output_rows: MetricBuilder::new(metrics).output_rows(partition),
         };
         let (root, storage) = (root.clone(), storage.clone());
+        let batch_bytes = options.batch_bytes.min(read_limit(context));
+        let options = ScanOptions { batch_bytes, ..options };
         Self { root, storage, options, schema, metrics, meter: photo_meter(context) }
     }
 }

@@ -17,6 +17,14 @@ use tokio_util::sync::CancellationToken;
 #[derive(Debug, Clone)]
 pub struct ReadRuntime(pub Handle);
 
+/// The most bytes of photos in a batch, whatever the plan's [`ScanOptions`](crate::ScanOptions) say: a process may have less memory
+/// than who made the plan thought.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadLimit {
+    /// At least 1.
+    pub batch_bytes: u64,
+}
+
 /// Told when the task's result isn't wanted any more; every read node of the task then ends with an error.
 #[derive(Debug, Clone, Default)]
 pub struct TaskStop(pub CancellationToken);
@@ -74,6 +82,10 @@ pub(crate) fn read_runtime(context: &TaskContext) -> Handle {
         Some(runtime) => runtime.0.clone(),
         None => Handle::current(),
     }
+}
+
+pub(crate) fn read_limit(context: &TaskContext) -> u64 {
+    context.session_config().get_extension::<ReadLimit>().map_or(u64::MAX, |limit| limit.batch_bytes.max(1))
 }
 
 pub(crate) fn task_stop(context: &TaskContext) -> CancellationToken {

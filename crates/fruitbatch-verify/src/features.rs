@@ -61,20 +61,42 @@ impl Features {
             })
     }
 
+    /// All vectors, one after the other.
+    pub(crate) fn in_path_order(&self) -> Vec<f32> {
+        self.by_path.values().flatten().copied().collect()
+    }
+
+    /// For each photo of `reference`, the cosine of its vector and ours.
+    pub(crate) fn cosines(&self, reference: &Self) -> Result<Vec<f64>, VerifyError> {
+        let product =
+            |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum::<f64>();
+        self.beside(reference, |ours, expected| {
+            product(ours, expected) / (product(ours, ours) * product(expected, expected)).sqrt()
+        })
+    }
+
     /// For each photo of `reference`, the length of the difference by the length of the reference's vector.
     pub(crate) fn relative_errors(&self, reference: &Self) -> Result<Vec<f64>, VerifyError> {
-        reference
-            .by_path
-            .iter()
-            .map(|(path, expected)| {
-                let ours =
-                    self.by_path.get(path).filter(|ours| ours.len() == expected.len()).ok_or_else(|| {
-                        VerifyError::Unexpected(format!("`{path}` has no features of the reference's width"))
-                    })?;
-                let difference: f64 = ours.iter().zip(expected).map(|(a, b)| f64::from(a - b).powi(2)).sum();
-                let length: f64 = expected.iter().map(|value| f64::from(*value).powi(2)).sum();
-                Ok((difference / length).sqrt())
-            })
-            .collect()
+        self.beside(reference, |ours, expected| {
+            let difference: f64 = ours.iter().zip(expected).map(|(a, b)| f64::from(a - b).powi(2)).sum();
+            let length: f64 = expected.iter().map(|value| f64::from(*value).powi(2)).sum();
+            (difference / length).sqrt()
+        })
+    }
+
+    /// For each photo of `reference`, what becomes of our vector and its.
+    fn beside(
+        &self,
+        reference: &Self,
+        figure: impl Fn(&[f32], &[f32]) -> f64,
+    ) -> Result<Vec<f64>, VerifyError> {
+        let no_vector = |path: &str| {
+            VerifyError::Unexpected(format!("`{path}` has no features of the reference's width"))
+        };
+        let figures = reference.by_path.iter().map(|(path, expected)| {
+            let ours = self.by_path.get(path).filter(|ours| ours.len() == expected.len());
+            Ok(figure(ours.ok_or_else(|| no_vector(path))?, expected))
+        });
+        figures.collect()
     }
 }

@@ -16,6 +16,7 @@ use crate::runs::{Fruitbatch, Run, VerifyError};
 
 mod features;
 mod fleet;
+mod precision;
 mod promise;
 mod reference;
 mod runs;
@@ -41,7 +42,7 @@ const MEAN_ERROR_AGAINST_DIRECT: f64 = 2e-4;
 const GAIN_AT_224: f64 = 1.8;
 const GAIN_AT_100: f64 = 1.6;
 /// Peak memory of the whole process at batch 8 and 224, in MB.
-const PEAK_MEMORY_MB: f64 = 1500.0;
+const PEAK_MEMORY_MB: f64 = 900.0;
 
 fn main() -> ExitCode {
     let shared = std::env::var_os("FRUITBATCH_SHARED")
@@ -108,7 +109,10 @@ fn verify(shared: &Path) -> Result<Vec<Promise>, VerifyError> {
     let large = Reference::read(shared, 224)?;
     let default = fruitbatch.run(&photos, &["--slots", "2"])?;
     against_reference(&default, &large, &mut promises)?;
-    against_direct(&fruitbatch, &photos, &default, 224, GAIN_AT_224, &mut promises)?;
+    let direct = against_direct(&fruitbatch, &photos, &default, 224, GAIN_AT_224, &mut promises)?;
+    promises.extend(precision::int8(&fruitbatch, &photos, &default, &direct)?);
+    promises.extend(precision::bf16(&fruitbatch, &photos, &default, &direct)?);
+    promises.extend(precision::memory_limit(&fruitbatch, &photos, &default)?);
     let timings = &default.metrics()?.timings;
     let overhead = 1.0 - timings.inference_seconds / default.wall.as_secs_f64();
     promises.push(at_most("224: share of the wall time that isn't inference", overhead, OVERHEAD));
@@ -140,7 +144,7 @@ fn against_direct(
     size: u32,
     gain: f64,
     promises: &mut Vec<Promise>,
-) -> Result<(), VerifyError> {
+) -> Result<Run, VerifyError> {
     let flags = ["--slots", "2", "--convolution", "direct", "--image-size", &size.to_string()];
     let direct = fruitbatch.run(photos, &flags)?;
     let mean = mean(&run.features()?.relative_errors(&direct.features()?)?);
@@ -151,7 +155,7 @@ fn against_direct(
     ));
     let faster = direct.wall.as_secs_f64() / run.wall.as_secs_f64();
     promises.push(at_least(format!("{size}: times as fast as with direct convolutions"), faster, gain));
-    Ok(())
+    Ok(direct)
 }
 
 /// All promises about one run's numbers.

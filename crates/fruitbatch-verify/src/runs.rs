@@ -77,10 +77,20 @@ impl Fruitbatch {
 
     /// `fruitbatch run PHOTOS --output OUT --n-components 10 --n-clusters 4` with more flags.
     pub(crate) fn run(&self, photos: &Path, flags: &[&str]) -> Result<Run, VerifyError> {
+        self.run_with(photos, flags, &[])
+    }
+
+    /// The same, with more in its environment.
+    pub(crate) fn run_with(
+        &self,
+        photos: &Path,
+        flags: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Result<Run, VerifyError> {
         let folder = tempfile::tempdir().map_err(VerifyError::Prepare)?;
         let output = folder.path().join("out");
         let wall =
-            self.carry_out(&photos.display().to_string(), &output.display().to_string(), flags, &[])?;
+            self.carry_out(&photos.display().to_string(), &output.display().to_string(), flags, environment)?;
         Ok(Run { output, wall, _folder: folder })
     }
 
@@ -172,6 +182,18 @@ impl Run {
         let files = std::fs::read_dir(&folder)
             .map_err(|source| VerifyError::Read { file: folder.clone(), source })?;
         Features::read(files.filter_map(Result::ok).map(|entry| entry.path()))
+    }
+
+    /// The fitted model's files, by name.
+    pub(crate) fn model_files(&self) -> Result<Vec<(String, Vec<u8>)>, VerifyError> {
+        let folder = self.output.join("model");
+        let files = std::fs::read_dir(&folder)
+            .map_err(|source| VerifyError::Read { file: folder.clone(), source })?;
+        files
+            .filter_map(Result::ok)
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .map(|name| self.file(&format!("model/{name}")).map(|content| (name, content)))
+            .collect()
     }
 
     /// One output's bytes.

@@ -10,21 +10,25 @@ use crate::catalogue::{Catalogue, CatalogueError};
 use crate::digest::ModelDigest;
 use crate::pooling::Pooling;
 use crate::preprocessing::{Preprocessing, PreprocessingError};
+use crate::provider::Provider;
 
 /// What the canonical text begins with: its kind and the version of its format.
-const FORMAT: &str = "embed/1";
-/// Photos that are inferred at once by default, at [`DEFAULT_IMAGE_SIZE`] and at native size.
+const FORMAT: &str = "embed/2";
+/// Photos that are inferred at once by default, at [`DEFAULT_IMAGE_SIZE`].
 const DEFAULT_BATCH_SIZE: u32 = 8;
 /// The side that models such as VGG16 were trained at.
 const DEFAULT_IMAGE_SIZE: u32 = 224;
 /// Smaller photos are inferred so many at once by default: more take no less time.
 const LARGEST_DEFAULT_BATCH_SIZE: u32 = 32;
-/// The limit for photos inferred at their native size: VGG16's first feature maps take 1 GiB at that size.
-const DEFAULT_MAX_PIXELS_NATIVE: u64 = 4 << 20;
+/// What photos at native size are scaled down to: twice the side that models were trained at and a little more, so that one photo
+/// has fewer pixels than a default batch.
+const DEFAULT_MAX_SIDE: u32 = 512;
 /// The largest square that photos are resized to: 16 times the largest that ImageNet models are trained at.
 const LARGEST_IMAGE_SIZE: u32 = 8192;
 /// The largest batch.
 const LARGEST_BATCH_SIZE: u32 = 1024;
+/// How it is written that photos have no largest side.
+const NO_MAX_SIDE: &str = "none";
 /// The widest feature vector: what a list of 4 GiB holds.
 const LARGEST_WIDTH: u64 = 1 << 30;
 
@@ -33,7 +37,7 @@ const LARGEST_WIDTH: u64 = 1 << 30;
 pub enum ImageSize {
     /// Resized to a square of this side in pixels, whatever their shape.
     Square(u32),
-    /// As they are.
+    /// As they are, but for those that are scaled down to the largest side.
     Native,
 }
 
@@ -53,6 +57,8 @@ pub enum Resize {
 pub enum Precision {
     /// 32-bit floating point throughout.
     Fp32,
+    /// Convolutions in 16-bit floating point with 8 bits of a number, summed in 32 bits, where a [`Provider`] has it.
+    Bf16,
     /// Convolutions in 8-bit integers, with features that are not quite the same: see [`crate::quantized_model`].
     Int8,
 }
@@ -76,16 +82,20 @@ pub struct EmbedOptions {
     pub image_size: ImageSize,
     /// How they are brought to that size.
     pub resize: Resize,
+    /// At native size: larger photos are scaled down until their longer side has so many pixels; `None`: 512.
+    pub max_side: Option<u32>,
     /// How feature maps become vectors.
     pub pooling: Pooling,
     /// The arithmetic.
     pub precision: Precision,
+    /// What carries it out.
+    pub provider: Provider,
     /// How convolutions are computed.
     pub convolution: Convolution,
     /// Photos inferred at once, 1 to 1024; `None`: as many as have the pixels of 8 at 224, 32 at most. The features are the same
-    /// bits for any.
+    /// bits for any. At native size: as many as have the pixels of so many at 224, which are more where photos are small.
     pub batch_size: Option<u32>,
-    /// The largest photo in pixels; `None`: 178,956,970, and 4,194,304 at native size.
+    /// The largest photo in pixels; `None`: 178,956,970.
     pub max_pixels: Option<u64>,
     /// The largest photo file in bytes; `None`: 256 MiB.
     pub max_bytes: Option<u64>,
@@ -98,8 +108,10 @@ impl EmbedOptions {
             model: model.to_owned(),
             image_size: ImageSize::Square(DEFAULT_IMAGE_SIZE),
             resize: Resize::Bicubic,
+            max_side: None,
             pooling: Pooling::Max,
             precision: Precision::Fp32,
+            provider: Provider::Cpu,
             convolution: Convolution::Auto,
             batch_size: None,
             max_pixels: None,
@@ -121,7 +133,7 @@ impl EmbedOptions {
 /// let spec = EmbedSpec::resolve(&Catalogue::compiled_in(), &EmbedOptions::new("vgg16")).unwrap();
 /// assert_eq!(spec.width, 512);
 /// let text = spec.to_string();
-/// assert!(text.starts_with("embed/1 digest=sha256:"));
+/// assert!(text.starts_with("embed/2 digest=sha256:"));
 /// assert_eq!(text.parse::<EmbedSpec>().unwrap(), spec);
 /// assert!(format!("{text} colour=red").parse::<EmbedSpec>().is_err());
 /// ```
@@ -133,13 +145,17 @@ pub struct EmbedSpec {
     pub width: u32,
     /// The size photos are inferred at.
     pub image_size: ImageSize,
-    /// How they are brought to that size; bicubic, without a meaning, at native size.
+    /// How they are brought to that size.
     pub resize: Resize,
+    /// At native size, what the longer side of larger photos is scaled down to, in pixels; none at any other.
+    pub max_side: Option<u32>,
     /// How feature maps become vectors.
     pub pooling: Pooling,
     /// The arithmetic.
     pub precision: Precision,
-    /// How convolutions are computed.
+    /// What carries it out.
+    pub provider: Provider,
+    /// How convolutions are computed; directly by any provider but the processor.
     pub convolution: Convolution,
     /// From bytes to the model's input.
     pub preprocessing: Preprocessing,
@@ -199,6 +215,19 @@ pub enum EmbedSpecError {
         /// The model asked for.
         model: String,
     },
+    /// The provider doesn't compute in this precision.
+    #[error("{provider} doesn't compute in {precision}: leave `--provider` out, or take another")]
+    NoSuchPrecision {
+        /// The provider.
+        provider: Provider,
+        /// The precision.
+        precision: Precision,
+    },
+    /// A largest side where all photos are made the same size.
+    #[error(
+        "`--max-side` goes with `--image-size native`: without it, all photos are resized to the same square"
+    )]
+    MaxSideOfSquare,
     /// Flattened features of photos of many sizes have many widths.
     #[error("`flatten` needs photos of one size: give `--image-size`, or pool with `max` or `avg`")]
     FlattenNative,
@@ -216,7 +245,7 @@ impl EmbedSpec {
             let quantized = catalogue.quantized_from(&entry.digest);
             entry = quantized.ok_or(EmbedSpecError::NotQuantized { model })?;
         }
-        let precision = if entry.quantized.is_some() { Precision::Int8 } else { Precision::Fp32 };
+        let precision = if entry.quantized.is_some() { Precision::Int8 } else { options.precision };
         let width = match (options.pooling, options.image_size) {
             (Pooling::Max | Pooling::Avg, _) => u64::from(entry.output_width),
             (Pooling::Flatten, ImageSize::Native) => return Err(EmbedSpecError::FlattenNative),
@@ -225,21 +254,25 @@ impl EmbedSpec {
                 (side * side).saturating_mul(u64::from(entry.output_width))
             }
         };
-        let (resize, max_pixels) = match options.image_size {
-            ImageSize::Square(_) => (options.resize, DecodeLimits::DEFAULT_MAX_PIXELS),
-            ImageSize::Native => (Resize::Bicubic, DEFAULT_MAX_PIXELS_NATIVE),
+        let max_side = match options.image_size {
+            ImageSize::Square(_) => options.max_side,
+            ImageSize::Native => Some(options.max_side.unwrap_or(DEFAULT_MAX_SIDE)),
         };
+        let convolution =
+            if options.provider == Provider::Cpu { options.convolution } else { Convolution::Direct };
         let spec = Self {
             digest: entry.digest,
             width: u32::try_from(width).unwrap_or(u32::MAX),
             image_size: options.image_size,
-            resize,
+            resize: options.resize,
+            max_side,
             pooling: options.pooling,
             precision,
-            convolution: options.convolution,
+            provider: options.provider,
+            convolution,
             preprocessing: entry.preprocessing,
             min_image_size: entry.min_image_size,
-            max_pixels: options.max_pixels.unwrap_or(max_pixels),
+            max_pixels: options.max_pixels.unwrap_or(DecodeLimits::DEFAULT_MAX_PIXELS),
             max_bytes: options.max_bytes.unwrap_or(DecodeLimits::DEFAULT_MAX_BYTES),
             batch_size: options.batch_size.unwrap_or_else(|| default_batch_size(options.image_size)),
         };
@@ -280,6 +313,18 @@ impl EmbedSpec {
         } else if self.pooling == Pooling::Flatten {
             return Err(EmbedSpecError::FlattenNative);
         }
+        match (self.image_size, self.max_side) {
+            (ImageSize::Native, max_side) => {
+                let max_side = max_side.unwrap_or_default();
+                in_range("max_side", max_side.into(), self.min_image_size.into(), LARGEST_IMAGE_SIZE.into())?;
+            }
+            (ImageSize::Square(_), Some(_)) => return Err(EmbedSpecError::MaxSideOfSquare),
+            (ImageSize::Square(_), None) => {}
+        }
+        if !self.provider.has(self.precision) {
+            let (provider, precision) = (self.provider, self.precision);
+            return Err(EmbedSpecError::NoSuchPrecision { provider, precision });
+        }
         in_range("width", self.width.into(), 1, LARGEST_WIDTH)?;
         in_range("batch_size", self.batch_size.into(), 1, LARGEST_BATCH_SIZE.into())?;
         in_range("max_pixels", self.max_pixels, 1, u64::MAX)?;
@@ -288,15 +333,35 @@ impl EmbedSpec {
         Ok(self)
     }
 
-    fn pairs(&self) -> [(&'static str, String); 15] {
+    /// How many photos are best given at a time: a batch, and at native size enough for several of a size to be among them.
+    pub fn photos_at_a_time(&self) -> usize {
+        let batch_size = self.batch_size as usize;
+        match self.image_size {
+            ImageSize::Square(_) => batch_size,
+            ImageSize::Native => batch_size.max(LARGEST_DEFAULT_BATCH_SIZE as usize),
+        }
+    }
+
+    /// The pixels that a batch has at most, unless it is of one photo, and its photos.
+    pub(crate) fn batch_limits(&self) -> (u64, usize) {
+        let side = match self.image_size {
+            ImageSize::Square(side) => side,
+            ImageSize::Native => DEFAULT_IMAGE_SIZE,
+        };
+        (u64::from(self.batch_size) * u64::from(side) * u64::from(side), self.photos_at_a_time())
+    }
+
+    fn pairs(&self) -> [(&'static str, String); 17] {
         let numbers = |values: &[f32; 3]| values.map(|value| value.to_string()).join(",");
         [
             ("digest", self.digest.to_string()),
             ("width", self.width.to_string()),
             ("image_size", self.image_size.to_string()),
             ("resize", self.resize.to_string()),
+            ("max_side", self.max_side.map_or_else(|| NO_MAX_SIDE.to_owned(), |side| side.to_string())),
             ("pooling", self.pooling.to_string()),
             ("precision", self.precision.to_string()),
+            ("provider", self.provider.to_string()),
             ("convolution", self.convolution.to_string()),
             ("channel_order", self.preprocessing.channel_order.to_string()),
             ("divisor", self.preprocessing.divisor.to_string()),
@@ -335,8 +400,10 @@ impl FromStr for EmbedSpec {
             width: values.parse("width", "a number")?,
             image_size: values.parse("image_size", "a number or `native`")?,
             resize: values.parse("resize", "`bicubic`, `bilinear` or `nearest`")?,
+            max_side: values.parse_or_none("max_side", "a number or `none`")?,
             pooling: values.parse("pooling", "`max`, `avg` or `flatten`")?,
-            precision: values.parse("precision", "`fp32` or `int8`")?,
+            precision: values.parse("precision", "`fp32`, `bf16` or `int8`")?,
+            provider: values.parse("provider", "a provider's name")?,
             convolution: values.parse("convolution", "`auto` or `direct`")?,
             preprocessing: Preprocessing {
                 channel_order: values.parse("channel_order", "`rgb` or `bgr`")?,
@@ -385,6 +452,18 @@ impl<'text> WrittenValues<'text> {
             value: value.to_owned(),
             expected: expected.to_owned(),
         })
+    }
+
+    fn parse_or_none<T: FromStr>(
+        &mut self,
+        key: &'static str,
+        expected: &str,
+    ) -> Result<Option<T>, EmbedSpecError> {
+        if self.0.get(key).map(Vec::as_slice) == Some(&[NO_MAX_SIDE]) {
+            self.take(key)?;
+            return Ok(None);
+        }
+        self.parse(key, expected).map(Some)
     }
 
     fn parse_three(&mut self, key: &'static str) -> Result<[f32; 3], EmbedSpecError> {
@@ -478,6 +557,7 @@ impl fmt::Display for Precision {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Fp32 => formatter.write_str("fp32"),
+            Self::Bf16 => formatter.write_str("bf16"),
             Self::Int8 => formatter.write_str("int8"),
         }
     }
@@ -489,8 +569,9 @@ impl FromStr for Precision {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "fp32" => Ok(Self::Fp32),
+            "bf16" => Ok(Self::Bf16),
             "int8" => Ok(Self::Int8),
-            _ => Err(format!("`{text}` is no precision: expected `fp32` or `int8`")),
+            _ => Err(format!("`{text}` is no precision: expected `fp32`, `bf16` or `int8`")),
         }
     }
 }
@@ -510,6 +591,10 @@ mod tests {
         let specs = [
             vgg16(|_| {}),
             vgg16(|options| options.image_size = ImageSize::Native),
+            vgg16(|options| (options.image_size, options.max_side) = (ImageSize::Native, Some(300))),
+            vgg16(|options| {
+                (options.precision, options.provider) = (Precision::Bf16, Provider::OpenVino);
+            }),
             vgg16(|options| {
                 options.image_size = ImageSize::Square(100);
                 options.pooling = Pooling::Flatten;
@@ -532,6 +617,36 @@ mod tests {
         let sizes = [32, 100, 150, 224, 448, 2000].map(ImageSize::Square);
         assert_eq!(sizes.map(batch), [32, 32, 17, 8, 2, 1]);
         assert_eq!(batch(ImageSize::Native), 8);
+    }
+
+    #[test]
+    fn native_sizes_have_a_largest_side_and_batches_of_few_pixels() {
+        let native = vgg16(|options| options.image_size = ImageSize::Native).unwrap();
+        assert_eq!((native.max_side, native.photos_at_a_time()), (Some(512), 32));
+        // One photo of the largest side fits.
+        assert_eq!(native.batch_limits(), (8 * 224 * 224, 32));
+        assert!(512 * 512 < native.batch_limits().0);
+        assert!(matches!(
+            vgg16(|options| options.max_side = Some(300)),
+            Err(EmbedSpecError::MaxSideOfSquare)
+        ));
+        let too_small = |options: &mut EmbedOptions| {
+            (options.image_size, options.max_side) = (ImageSize::Native, Some(31));
+        };
+        assert!(matches!(vgg16(too_small), Err(EmbedSpecError::BadValue { key: "max_side", .. })));
+    }
+
+    #[test]
+    fn precisions_go_with_providers_that_have_them() {
+        let spec = |precision, provider| {
+            vgg16(|options| (options.precision, options.provider) = (precision, provider))
+        };
+        let refused = spec(Precision::Bf16, Provider::Cpu);
+        assert!(matches!(refused, Err(EmbedSpecError::NoSuchPrecision { .. })));
+        let openvino = spec(Precision::Fp32, Provider::OpenVino).unwrap();
+        assert_eq!(openvino.convolution, Convolution::Direct);
+        let cpu = spec(Precision::Fp32, Provider::Cpu).unwrap();
+        assert_ne!(openvino.feature_identity(), cpu.feature_identity());
     }
 
     #[test]
@@ -565,7 +680,10 @@ mod tests {
         assert!(vgg16(|options| options.model = "vgg61".into()).is_err());
         let text = vgg16(|_| {}).unwrap().to_string();
         for (from, to) in [
-            ("embed/1", "embed/2"),
+            ("embed/2", "embed/3"),
+            ("max_side=none", "max_side=300"),
+            ("provider=cpu", "provider=gpu"),
+            ("precision=fp32", "precision=bf16"),
             ("width=512", "width=0"),
             ("width=512", "width=512 width=512"),
             ("pooling=max ", ""),

@@ -87,6 +87,15 @@ pub(crate) fn take_convolutions(model: &mut Model) -> FastConvolutions {
     convolutions
 }
 
+/// The convolution that a node of ours does.
+pub(crate) fn convolution_of<'taken>(
+    node: &Node,
+    taken: &'taken FastConvolutions,
+) -> Option<&'taken Conv3x3> {
+    let index = (node.domain == DOMAIN).then(|| tensors::attribute(node, INDEX)).flatten()?.i;
+    Some(taken.get(usize::try_from(index).ok()?)?)
+}
+
 /// A convolution that can be replaced.
 struct Candidate {
     convolution: Conv3x3,

@@ -6,8 +6,10 @@ use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{RunOptions, Session};
 use ort::value::TensorRef;
 
+use crate::embed_spec::Precision;
 use crate::fast_convolutions::{FastConvolutions, operators};
-use crate::runtime::{RuntimeError, onnx_runtime};
+use crate::provider::Provider;
+use crate::runtime::{RuntimeError, onnx_runtime_for};
 
 /// What can go wrong with a model in ONNX Runtime. None of it is a photo's fault.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +20,17 @@ pub enum InferenceError {
     /// ONNX Runtime refuses the model.
     #[error("ONNX Runtime can't load the model: {0}")]
     Load(String),
+    /// The provider can't be had, or can't run all of the model.
+    #[error(
+        "{provider} can't run the model, or not all of it: {reason}; see docs/providers.md for what it needs, or do without by \
+         `--provider cpu`"
+    )]
+    Provider {
+        /// Which.
+        provider: Provider,
+        /// What ONNX Runtime says.
+        reason: String,
+    },
     /// The model fails on a batch.
     #[error("ONNX Runtime failed on a batch of shape {shape:?}: {reason}")]
     Run {
@@ -49,6 +62,17 @@ pub(crate) struct InferenceOptions {
     /// Whether batches differ in size from run to run. Buffers are then given back after each, instead of
     /// kept for the next.
     pub varying_shapes: bool,
+    /// What runs it, all of it.
+    pub provider: Provider,
+    /// The arithmetic, as far as it is the provider's to choose.
+    pub precision: Precision,
+}
+
+impl InferenceOptions {
+    /// On the processor, for batches of any size.
+    pub(crate) fn on_cpu(threads: usize) -> Self {
+        Self { threads, varying_shapes: true, provider: Provider::Cpu, precision: Precision::Fp32 }
+    }
 }
 
 /// Held while a session is made.
@@ -67,7 +91,7 @@ impl InferenceSession {
         convolutions: FastConvolutions,
         options: InferenceOptions,
     ) -> Result<Self, InferenceError> {
-        let runtime = onnx_runtime()?;
+        let runtime = onnx_runtime_for(options.provider)?;
         let load_error = |error: ort::Error| InferenceError::Load(error.to_string());
         let builder = Session::builder(&runtime.environment)
             .map_err(load_error)?
@@ -79,6 +103,7 @@ impl InferenceSession {
             .map_err(|error| InferenceError::Load(error.to_string()))?
             .with_log_level(ort::logging::LogLevel::Fatal)
             .map_err(|error| InferenceError::Load(error.to_string()))?;
+        let builder = options.provider.take_over(builder, options.precision, options.threads.max(1))?;
         let mut builder = if convolutions.is_empty() {
             builder
         } else {
@@ -88,7 +113,10 @@ impl InferenceSession {
         let session = {
             // ONNX Runtime looks whether a domain is known before it makes it known, and fails if another session was faster.
             let _alone = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
-            builder.commit_from_memory(model).map_err(load_error)?
+            builder.commit_from_memory(model).map_err(|error| match options.provider {
+                Provider::Cpu => load_error(error),
+                provider => InferenceError::Provider { provider, reason: error.to_string() },
+            })?
         };
         if session.inputs().len() != 1 || session.outputs().len() != 1 {
             let (inputs, outputs) = (session.inputs().len(), session.outputs().len());
@@ -97,7 +125,7 @@ impl InferenceSession {
             )));
         }
         let mut run_options = RunOptions::new().map_err(load_error)?;
-        if options.varying_shapes {
+        if options.varying_shapes && options.provider == Provider::Cpu {
             run_options.set("memory.enable_memory_arena_shrinkage", "cpu:0").map_err(load_error)?;
         }
         Ok(Self { session, run_options })

@@ -69,11 +69,14 @@ mod graph;
 mod import;
 mod inference;
 mod inspect;
+mod kernel_path;
+mod memory;
 mod mini_batches;
 mod model_files;
 mod pooling;
 mod prepared_photo;
 mod preprocessing;
+mod provider;
 mod quantize;
 mod runtime;
 mod sessions;
@@ -93,10 +96,16 @@ pub use import::{
 };
 pub use inference::InferenceError;
 pub use inspect::{InspectError, ModelSummary, TensorSummary, inspect};
+pub use kernel_path::kernel_path;
+pub use memory::MemoryLimit;
 pub use model_files::{CachedModelFiles, ModelFileError, ModelFiles, read_checked};
 pub use pooling::{FEATURE_MAP_TENSOR, INPUT_TENSOR, Pooling, PoolingError, pooled_model};
 pub use prepared_photo::PhotoFailure;
 pub use preprocessing::{ChannelOrder, Preprocessing, PreprocessingError};
+pub use provider::{Provider, ProviderChoice};
 pub use quantize::{Calibration, QuantizeError, WeightBits, calibrate, quantized_model, saturates_here};
-pub use runtime::{ONNX_RUNTIME_VERSION, OnnxRuntime, RuntimeError, find_onnx_runtime, onnx_runtime};
+pub use runtime::{
+    ONNX_RUNTIME_VERSION, OnnxRuntime, RuntimeBuild, RuntimeError, find_onnx_runtime, find_onnx_runtime_for,
+    onnx_runtime, onnx_runtime_for,
+};
 pub use sessions::{EmbedError, EmbeddedPhotos, ModelSessions, PhotoOutcome};

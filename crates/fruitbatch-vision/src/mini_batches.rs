@@ -4,9 +4,6 @@ use fruitbatch_image::RgbImage;
 
 use crate::embed_spec::EmbedSpec;
 
-/// A batch of n photos holds no more pixels than n photos of 512 x 512, unless it holds one photo only: a
-/// model's memory grows with a batch's pixels.
-const PIXELS_PER_PHOTO_OF_BATCH: usize = 512 * 512;
 /// All batches that are waiting to be filled hold no more pixels than this (12 bytes each): photos at native
 /// size come in many sizes, and each size waits for its own batch.
 const MOST_WAITING_PIXELS: usize = 8 << 20;
@@ -36,13 +33,18 @@ impl MiniBatch {
 /// Collects photos until a batch is full.
 pub(crate) struct MiniBatchCollector<'spec> {
     spec: &'spec EmbedSpec,
+    /// In a batch, unless it holds one photo only: a model's memory grows with a batch's pixels.
+    most_pixels: u64,
+    most_photos: usize,
     /// One for each size, in the order of their first photos.
     waiting: Vec<MiniBatch>,
 }
 
 impl<'spec> MiniBatchCollector<'spec> {
-    pub(crate) fn new(spec: &'spec EmbedSpec) -> Self {
-        Self { spec, waiting: Vec::new() }
+    /// Batches of no more than `most_pixels`, and of no more than the spec has.
+    pub(crate) fn new(spec: &'spec EmbedSpec, most_pixels: u64) -> Self {
+        let (pixels, most_photos) = spec.batch_limits();
+        Self { spec, most_pixels: most_pixels.min(pixels), most_photos, waiting: Vec::new() }
     }
 
     /// Adds a photo; gives back what is to be run now.
@@ -73,8 +75,7 @@ impl<'spec> MiniBatchCollector<'spec> {
     }
 
     fn photos_when_full(&self, photo_pixels: usize) -> usize {
-        let batch_size = self.spec.batch_size as usize;
-        let by_pixels = batch_size.saturating_mul(PIXELS_PER_PHOTO_OF_BATCH) / photo_pixels.max(1);
-        batch_size.min(by_pixels).max(1)
+        let by_pixels = usize::try_from(self.most_pixels).unwrap_or(usize::MAX) / photo_pixels.max(1);
+        self.most_photos.min(by_pixels).max(1)
     }
 }

@@ -8,6 +8,7 @@ use std::sync::Once;
 use fruitbatch_image::{DecodeError, DecodeLimits, Resizer, RgbImage, decode};
 
 use crate::embed_spec::{EmbedSpec, ImageSize};
+use crate::memory::{DecodeGate, Shares};
 
 /// The reason of a photo that is smaller than the model takes.
 pub(crate) const TOO_SMALL: &str = "too-small";
@@ -30,15 +31,15 @@ type Decode = fn(&[u8], &DecodeLimits) -> Result<RgbImage, DecodeError>;
 /// Decodes, orients and resizes photos as a spec says; keeps the resizer's buffers from photo to photo.
 pub(crate) struct PhotoPreparer<'spec> {
     spec: &'spec EmbedSpec,
-    limits: DecodeLimits,
+    shares: Shares,
+    gate: &'spec DecodeGate,
     resizer: Resizer,
     decode: Decode,
 }
 
 impl<'spec> PhotoPreparer<'spec> {
-    pub(crate) fn new(spec: &'spec EmbedSpec) -> Self {
-        let limits = DecodeLimits { max_pixels: spec.max_pixels, max_bytes: spec.max_bytes };
-        Self { spec, limits, resizer: Resizer::new(), decode }
+    pub(crate) fn new(spec: &'spec EmbedSpec, shares: Shares, gate: &'spec DecodeGate) -> Self {
+        Self { spec, shares, gate, resizer: Resizer::new(), decode }
     }
 
     /// Prepares one photo. The decoders are others' code and meet hostile files: a panic in one of them is that photo's
@@ -52,21 +53,72 @@ impl<'spec> PhotoPreparer<'spec> {
         })
     }
 
+    /// Decodes one photo: beside others, or alone if it is large. Its header says which, before anything is decoded.
+    fn decode(&self, file: &[u8]) -> Result<RgbImage, PhotoFailure> {
+        let decode = |max_pixels: u64| {
+            (self.decode)(file, &DecodeLimits { max_pixels, max_bytes: self.spec.max_bytes })
+        };
+        let most = self.spec.max_pixels.min(self.shares.decoded_alone);
+        let beside_others = most.min(self.shares.decoded_beside_others);
+        let first = {
+            let _decoding = self.gate.beside_others();
+            decode(beside_others)
+        };
+        let outcome = match first {
+            Err(DecodeError::TooLarge { .. }) if beside_others < most => {
+                let _decoding = self.gate.alone();
+                decode(most)
+            }
+            outcome => outcome,
+        };
+        outcome.map_err(|error| {
+            let is_for_memory = matches!(error, DecodeError::TooLarge { .. }) && most < self.spec.max_pixels;
+            let why = if is_for_memory { " (it follows from --memory-limit)" } else { "" };
+            PhotoFailure { reason: error.reason(), detail: format!("{error}{why}") }
+        })
+    }
+
     fn decode_and_resize(&mut self, file: &[u8]) -> Result<RgbImage, PhotoFailure> {
-        let photo = (self.decode)(file, &self.limits)
-            .map_err(|error| PhotoFailure { reason: error.reason(), detail: error.to_string() })?;
+        let photo = self.decode(file)?;
         match self.spec.image_size {
             ImageSize::Square(size) => Ok(self.resizer.resize(&photo, size, size, self.spec.resize.into())),
             ImageSize::Native => {
-                let (width, height, least) = (photo.width(), photo.height(), self.spec.min_image_size);
+                let (own_width, own_height) = (photo.width(), photo.height());
+                let (width, height) = scaled_down(own_width, own_height, self.spec.max_side);
+                let least = self.spec.min_image_size;
                 if width.min(height) < least {
-                    let detail =
-                        format!("{width}x{height} pixels, and the model takes {least}x{least} at least");
+                    let scaled = if (width, height) == (own_width, own_height) {
+                        String::new()
+                    } else {
+                        format!(", scaled down to {width}x{height}")
+                    };
+                    let detail = format!(
+                        "{own_width}x{own_height} pixels{scaled}, and the model takes {least}x{least} at least"
+                    );
                     return Err(PhotoFailure { reason: TOO_SMALL, detail });
                 }
-                Ok(photo)
+                if (width, height) == (own_width, own_height) {
+                    return Ok(photo);
+                }
+                Ok(self.resizer.resize(&photo, width, height, self.spec.resize.into()))
             }
         }
+    }
+}
+
+/// The size of a photo whose longer side has `max_side` pixels at most, in its own proportions.
+fn scaled_down(width: u32, height: u32, max_side: Option<u32>) -> (u32, u32) {
+    let longer = width.max(height);
+    match max_side {
+        Some(max_side) if longer > max_side => {
+            let scaled = |side: u32| {
+                let rounded =
+                    (u64::from(side) * u64::from(max_side) + u64::from(longer) / 2) / u64::from(longer);
+                u32::try_from(rounded).unwrap_or(max_side).max(1)
+            };
+            (scaled(width), scaled(height))
+        }
+        _ => (width, height),
     }
 }
 
@@ -121,7 +173,9 @@ mod tests {
     #[test]
     fn a_decoder_that_panics_costs_its_photo_alone() {
         let spec = spec();
-        let mut preparer = PhotoPreparer { decode: red_photo, ..PhotoPreparer::new(&spec) };
+        let gate = DecodeGate::default();
+        let mut preparer =
+            PhotoPreparer { decode: red_photo, ..PhotoPreparer::new(&spec, Shares::UNLIMITED, &gate) };
         let red = preparer.prepare(b"good").unwrap();
         preparer.decode = |_, _| panic!("index 7 is out of bounds\nand more");
         for _ in 0..3 {
@@ -134,6 +188,45 @@ mod tests {
         }
         preparer.decode = red_photo;
         assert_eq!(preparer.prepare(b"good").unwrap(), red);
+    }
+
+    #[test]
+    fn large_photos_are_decoded_alone_and_those_beyond_the_memory_limit_not_at_all() {
+        fn photo_of_100_pixels(_: &[u8], limits: &DecodeLimits) -> Result<RgbImage, DecodeError> {
+            if limits.max_pixels < 100 {
+                return Err(DecodeError::TooLarge {
+                    what: "the pixel count",
+                    value: 100,
+                    limit: limits.max_pixels,
+                });
+            }
+            Ok(RgbImage::new(10, 10, vec![7; 300]).unwrap())
+        }
+        let (spec, gate) = (spec(), DecodeGate::default());
+        let prepare = |beside_others: u64, alone: u64| {
+            let shares =
+                Shares { decoded_beside_others: beside_others, decoded_alone: alone, ..Shares::UNLIMITED };
+            let decode: Decode = photo_of_100_pixels;
+            PhotoPreparer { decode, ..PhotoPreparer::new(&spec, shares, &gate) }.prepare(b"photo")
+        };
+        let beside_others = prepare(100, 100).unwrap();
+        assert_eq!(prepare(50, 100).unwrap(), beside_others);
+        let failure = prepare(50, 99).unwrap_err();
+        assert_eq!(failure.reason, "too-large");
+        assert!(
+            failure.detail.contains("99") && failure.detail.contains("--memory-limit"),
+            "{}",
+            failure.detail
+        );
+    }
+
+    #[test]
+    fn photos_at_native_size_are_scaled_down_in_their_proportions() {
+        assert_eq!(scaled_down(100, 100, Some(512)), (100, 100));
+        assert_eq!(scaled_down(4000, 3000, Some(512)), (512, 384));
+        assert_eq!(scaled_down(3, 10_000, Some(512)), (1, 512));
+        assert_eq!(scaled_down(10_000, 10_000, None), (10_000, 10_000));
+        assert_eq!(scaled_down(u32::MAX, 1, Some(8192)), (8192, 1));
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::embed_spec::EmbedSpec;
 use crate::fast_convolutions::FastConvolutions;
 use crate::graph::{constant, drop_unread_constants, node, only_reader};
 use crate::inference::{InferenceError, InferenceOptions, InferenceSession};
+use crate::memory::{DecodeGate, Shares};
 use crate::mini_batches::{MiniBatch, MiniBatchCollector};
 use crate::prepared_photo::PhotoPreparer;
 
@@ -166,10 +167,12 @@ pub fn calibrate(
 ) -> Result<Calibration, QuantizeError> {
     let mut model = read_model(canonical)?;
     let names = observe(&mut model)?;
-    let options = InferenceOptions { threads, varying_shapes: true };
+    let options = InferenceOptions::on_cpu(threads);
     let mut session = InferenceSession::load(&write_model(&model), FastConvolutions::default(), options)?;
     let mut calibration = Calibration { ranges: BTreeMap::new(), photos: 0 };
-    let (mut preparer, mut collector) = (PhotoPreparer::new(spec), MiniBatchCollector::new(spec));
+    let gate = DecodeGate::default();
+    let mut preparer = PhotoPreparer::new(spec, Shares::UNLIMITED, &gate);
+    let mut collector = MiniBatchCollector::new(spec, Shares::UNLIMITED.batch_pixels);
     let mut observed = |batches: Vec<MiniBatch>| -> Result<(), QuantizeError> {
         for batch in batches {
             let (_, ranges) = session.run(&batch.values, batch.shape())?;

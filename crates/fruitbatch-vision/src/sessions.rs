@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::num::NonZeroUsize;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Instant;
 
 use fruitbatch_onnx::write_model;
@@ -12,13 +12,15 @@ use prometheus_client::registry::Registry;
 use crate::catalogue::Catalogue;
 use crate::counters::{CounterSnapshot, Counters};
 use crate::digest::ModelDigest;
-use crate::embed_spec::{Convolution, EmbedSpec, ImageSize};
+use crate::embed_spec::{Convolution, EmbedSpec, ImageSize, Precision};
 use crate::fast_convolutions::{FastConvolutions, take_convolutions};
 use crate::inference::{InferenceError, InferenceOptions, InferenceSession};
+use crate::memory::{DecodeGate, MemoryLimit, ModelMemory, Shares, parameter_bytes};
 use crate::mini_batches::{MiniBatch, MiniBatchCollector};
 use crate::model_files::{ModelFileError, ModelFiles, read_checked};
 use crate::pooling::{Pooling, PoolingError, pooled_model};
 use crate::prepared_photo::{PhotoFailure, PhotoPreparer};
+use crate::provider::Provider;
 use crate::quantize::saturates_here;
 
 /// Why photos can't be embedded at all: the job's fault, never a photo's.
@@ -43,6 +45,19 @@ pub enum EmbedError {
     Saturates {
         /// The model.
         digest: ModelDigest,
+    },
+    /// Not even one photo fits.
+    #[error(
+        "the model {digest} takes {least} bytes of memory at least with so many slots and threads, and --memory-limit is {limit}: raise \
+         it, or take fewer slots or a smaller --image-size"
+    )]
+    MemoryLimit {
+        /// The model.
+        digest: ModelDigest,
+        /// What would do.
+        least: u64,
+        /// What there is.
+        limit: u64,
     },
     /// ONNX Runtime can't load or run it.
     #[error("the model {digest}: {source}")]
@@ -80,19 +95,41 @@ struct SessionKey {
     digest: ModelDigest,
     pooling: Pooling,
     convolution: Convolution,
+    provider: Provider,
+    precision: Precision,
     native_size: bool,
 }
 
-/// Loaded on first use; the lock is held while a batch runs, so that the threads of one session aren't shared
-/// out among many, and other slots decode meanwhile.
-type SharedSession = Arc<Mutex<Option<InferenceSession>>>;
+impl SessionKey {
+    fn of(spec: &EmbedSpec) -> Self {
+        Self {
+            digest: spec.digest,
+            pooling: spec.pooling,
+            convolution: spec.convolution,
+            provider: spec.provider,
+            precision: spec.precision,
+            native_size: spec.image_size == ImageSize::Native,
+        }
+    }
+}
+
+#[derive(Default)]
+struct SharedSession {
+    /// Loaded on first use; the lock is held while a batch runs, so that the threads of one session aren't shared
+    /// out among many, and other slots decode meanwhile.
+    session: Mutex<Option<InferenceSession>>,
+    /// Known once it is loaded.
+    memory: OnceLock<ModelMemory>,
+}
 
 /// The models of a process, each loaded once, on first use, and shared by all slots.
 pub struct ModelSessions {
     files: Arc<dyn ModelFiles>,
     catalogue: Catalogue,
     threads: NonZeroUsize,
-    sessions: Mutex<HashMap<SessionKey, SharedSession>>,
+    memory_limit: Option<MemoryLimit>,
+    sessions: Mutex<HashMap<SessionKey, Arc<SharedSession>>>,
+    decode_gate: DecodeGate,
     counters: Counters,
 }
 
@@ -100,7 +137,29 @@ impl ModelSessions {
     /// Sessions over the canonical models of `files`. `catalogue` says what a bare name in a query means;
     /// `threads` is how many cores one run is spread over (the features are the same bits for any number).
     pub fn new(files: Arc<dyn ModelFiles>, catalogue: Catalogue, threads: NonZeroUsize) -> Self {
-        Self { files, catalogue, threads, sessions: Mutex::default(), counters: Counters::default() }
+        Self {
+            files,
+            catalogue,
+            threads,
+            memory_limit: None,
+            sessions: Mutex::default(),
+            decode_gate: DecodeGate::default(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// The same, in no more memory than so much: batches shrink until they fit (see [`MemoryLimit`] for the formula). The features
+    /// are the same bits.
+    #[must_use]
+    pub fn with_memory_limit(mut self, bytes: Option<u64>, slots: NonZeroUsize) -> Self {
+        let (slots, threads) = (slots.get() as u64, self.threads.get() as u64);
+        self.memory_limit = bytes.map(|bytes| MemoryLimit { bytes, slots, threads });
+        self
+    }
+
+    /// The most bytes of photos that may be read into a batch, if there is a limit.
+    pub fn read_batch_bytes(&self) -> Option<u64> {
+        self.memory_limit.as_ref().map(MemoryLimit::read_batch_bytes)
     }
 
     /// What bare names mean.
@@ -130,7 +189,28 @@ impl ModelSessions {
     /// # Errors
     /// See [`EmbedError`].
     pub fn load(&self, spec: &EmbedSpec) -> Result<(), EmbedError> {
-        self.with_session(spec, |_| Ok(()))
+        self.with_session(spec, |_| Ok(()))?;
+        self.shares(spec).map(drop)
+    }
+
+    /// What photos of a spec may take.
+    fn shares(&self, spec: &EmbedSpec) -> Result<Shares, EmbedError> {
+        let Some(limit) = &self.memory_limit else { return Ok(Shares::UNLIMITED) };
+        let shared = self.shared_session(spec);
+        if shared.memory.get().is_none() {
+            self.with_session(spec, |_| Ok(()))?;
+        }
+        let memory = shared.memory.get().expect("it is told when the session is loaded");
+        memory.share(limit, spec).map_err(|least| EmbedError::MemoryLimit {
+            digest: spec.digest,
+            least,
+            limit: limit.bytes,
+        })
+    }
+
+    fn shared_session(&self, spec: &EmbedSpec) -> Arc<SharedSession> {
+        let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(sessions.entry(SessionKey::of(spec)).or_default())
     }
 
     /// The features of photos, given as their files' bytes. A photo's features are the same bits in any
@@ -143,8 +223,9 @@ impl ModelSessions {
         spec: &EmbedSpec,
         photos: impl IntoIterator<Item = Option<&'photo [u8]>>,
     ) -> Result<EmbeddedPhotos, EmbedError> {
-        let mut preparer = PhotoPreparer::new(spec);
-        let mut collector = MiniBatchCollector::new(spec);
+        let shares = self.shares(spec)?;
+        let mut preparer = PhotoPreparer::new(spec, shares, &self.decode_gate);
+        let mut collector = MiniBatchCollector::new(spec, shares.batch_pixels);
         let mut embedded = EmbeddedPhotos { outcomes: Vec::new(), features: Vec::new() };
         let width = spec.width as usize;
         for (row, file) in photos.into_iter().enumerate() {
@@ -208,14 +289,12 @@ impl ModelSessions {
         spec: &EmbedSpec,
         work: impl FnOnce(&mut InferenceSession) -> Result<T, EmbedError>,
     ) -> Result<T, EmbedError> {
-        let native_size = spec.image_size == ImageSize::Native;
-        let (pooling, convolution) = (spec.pooling, spec.convolution);
-        let key = SessionKey { digest: spec.digest, pooling, convolution, native_size };
-        let shared =
-            Arc::clone(self.sessions.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default());
-        let mut slot = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let shared = self.shared_session(spec);
+        let mut slot = shared.session.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.is_none() {
-            *slot = Some(self.load_session(&key)?);
+            let (session, memory) = self.load_session(&SessionKey::of(spec))?;
+            shared.memory.get_or_init(|| memory);
+            *slot = Some(session);
         }
         match slot.as_mut() {
             Some(session) => work(session),
@@ -223,7 +302,7 @@ impl ModelSessions {
         }
     }
 
-    fn load_session(&self, key: &SessionKey) -> Result<InferenceSession, EmbedError> {
+    fn load_session(&self, key: &SessionKey) -> Result<(InferenceSession, ModelMemory), EmbedError> {
         let digest = key.digest;
         let canonical = read_checked(self.files.as_ref(), &digest)?;
         let mut model =
@@ -231,16 +310,24 @@ impl ModelSessions {
         if saturates_here(&model) {
             return Err(EmbedError::Saturates { digest });
         }
-        let convolutions = match key.convolution {
-            Convolution::Auto => take_convolutions(&mut model),
-            Convolution::Direct => FastConvolutions::default(),
+        let stored = parameter_bytes(&model);
+        let convolutions = match (key.convolution, key.provider) {
+            (Convolution::Auto, Provider::Cpu) => take_convolutions(&mut model),
+            _ => FastConvolutions::default(),
         };
+        let memory = ModelMemory::of(&model, stored, &convolutions);
         // The canonical bytes go here, and the written ones when ONNX Runtime has its own copy.
         let written = write_model(&model);
         drop(model);
-        let options = InferenceOptions { threads: self.threads.get(), varying_shapes: key.native_size };
-        InferenceSession::load(&written, convolutions, options)
-            .map_err(|source| EmbedError::Inference { digest, source })
+        let options = InferenceOptions {
+            threads: self.threads.get(),
+            varying_shapes: key.native_size,
+            provider: key.provider,
+            precision: key.precision,
+        };
+        let session = InferenceSession::load(&written, convolutions, options)
+            .map_err(|source| EmbedError::Inference { digest, source })?;
+        Ok((session, memory))
     }
 }
 

@@ -3,11 +3,13 @@
 //! ONNX Runtime ends the process with a division by zero when a window leaves a feature map without pixels and a
 //! convolution follows, so whether a photo is large enough has to be known before it runs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use fruitbatch_onnx::messages::{Attribute, Graph, Node};
 use fruitbatch_onnx::tensors;
+use fruitbatch_winograd::Conv3x3;
 
+use crate::fast_convolutions::{FastConvolutions, convolution_of};
 use crate::pooling::INPUT_TENSOR;
 
 type Shape = Vec<u64>;
@@ -29,31 +31,76 @@ pub(crate) enum PhotoFit {
 
 /// Follows one photo of `height` x `width` through the graph.
 pub(crate) fn follow_photo(graph: &Graph, height: u32, width: u32) -> PhotoFit {
+    let mut multiply_accumulates = Some(0_u64);
+    let followed = follow(graph, &Vec::new(), height, width, |node, shapes, output| {
+        let work = output.and_then(|output| node_work(node, shapes, output));
+        multiply_accumulates =
+            multiply_accumulates.zip(work).and_then(|(total, work)| total.checked_add(work));
+    });
+    match (followed, multiply_accumulates) {
+        (Err(TooSmall), _) => PhotoFit::TooSmall,
+        (Ok(()), Some(multiply_accumulates)) => PhotoFit::Fits { multiply_accumulates },
+        (Ok(()), None) => PhotoFit::NotFollowed,
+    }
+}
+
+/// The most values that a node reads and writes for one photo of `height` x `width`, its parameters not counted; none if some
+/// shape can't be followed or the photo is too small. `taken` are the convolutions that nodes of ours do.
+pub(crate) fn largest_step(graph: &Graph, taken: &FastConvolutions, height: u32, width: u32) -> Option<u64> {
+    let parameters: HashSet<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
+    let mut largest = Some(0_u64);
+    let followed = follow(graph, taken, height, width, |node, shapes, output| {
+        let read = node.input.iter().filter(|name| !name.is_empty() && !parameters.contains(name.as_str()));
+        let step = read
+            .map(|name| shapes.get(name.as_str()))
+            .chain([output])
+            .try_fold(0_u64, |sum, shape| sum.checked_add(checked_product(shape?)?));
+        largest = largest.zip(step).map(|(largest, step)| largest.max(step));
+    });
+    followed.ok().and(largest)
+}
+
+/// A window is larger than the feature map it slides over.
+struct TooSmall;
+
+/// Shows every node of the graph, with the shapes known before it and that of its output.
+fn follow<'graph>(
+    graph: &'graph Graph,
+    taken: &FastConvolutions,
+    height: u32,
+    width: u32,
+    mut visit: impl FnMut(&Node, &HashMap<&'graph str, Shape>, Option<&Shape>),
+) -> Result<(), TooSmall> {
     let mut shapes: HashMap<&str, Shape> =
         HashMap::from([(INPUT_TENSOR, vec![1, 3, height.into(), width.into()])]);
     for tensor in &graph.initializer {
         let dims: Option<Shape> = tensor.dims.iter().map(|&dim| u64::try_from(dim).ok()).collect();
         shapes.extend(dims.map(|dims| (tensor.name.as_str(), dims)));
     }
-    let mut multiply_accumulates = Some(0_u64);
     for node in &graph.node {
         let inputs: Option<Vec<&Shape>> =
             node.input.iter().filter(|name| !name.is_empty()).map(|name| shapes.get(name.as_str())).collect();
-        let output = inputs.and_then(|inputs| output_shape(graph, node, &inputs));
+        let output = inputs.and_then(|inputs| match convolution_of(node, taken) {
+            Some(convolution) => convolved(convolution, inputs.first()?),
+            None => output_shape(graph, node, &inputs),
+        });
         if output.as_ref().is_some_and(|shape| shape.contains(&0)) {
-            return PhotoFit::TooSmall;
+            return Err(TooSmall);
         }
-        let work = output.as_ref().and_then(|output| node_work(node, &shapes, output));
-        multiply_accumulates =
-            multiply_accumulates.zip(work).and_then(|(total, work)| total.checked_add(work));
+        visit(node, &shapes, output.as_ref());
         if let (Some(output), Some(name)) = (output, node.output.first()) {
             shapes.insert(name, output);
         }
     }
-    match multiply_accumulates {
-        Some(multiply_accumulates) => PhotoFit::Fits { multiply_accumulates },
-        None => PhotoFit::NotFollowed,
-    }
+    Ok(())
+}
+
+/// What a convolution of ours makes, channels last as its input.
+fn convolved(convolution: &Conv3x3, input: &Shape) -> Option<Shape> {
+    let &[photos, height, width, _] = input.as_slice() else { return None };
+    let (height, width) = (usize::try_from(height).ok()?, usize::try_from(width).ok()?);
+    let (rows, columns) = convolution.output_size(height, width).unwrap_or_default();
+    Some(vec![photos, rows as u64, columns as u64, convolution.channels().output as u64])
 }
 
 /// Multiplications a node does to make an output of this shape; none, if it is neither convolution nor dense layer.
@@ -88,6 +135,11 @@ fn output_shape(graph: &Graph, node: &Node, inputs: &[&Shape]) -> Option<Shape> 
             .iter()
             .map(|&axis| first.get(usize::try_from(axis).ok()?).copied())
             .collect(),
+        "Flatten" => {
+            let axis = tensors::attribute(node, "axis").map_or(1, |attribute| attribute.i);
+            let (rows, columns) = first.split_at_checked(usize::try_from(axis).ok()?)?;
+            Some(vec![checked_product(rows)?, checked_product(columns)?])
+        }
         "Concat" => {
             let axis = axis(tensors::attribute(node, "axis")?.i, first.len())?;
             let mut output = first.clone();

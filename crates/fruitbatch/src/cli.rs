@@ -4,12 +4,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
+use bytesize::ByteSize;
 use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fruitbatch_cluster::{EXECUTOR_PORT, SCHEDULER_PORT};
 use fruitbatch_net::TlsFiles;
 use fruitbatch_pipeline::{OnError, RunConfig, SplitFrom};
-use fruitbatch_vision::{ImageSize, InputLayout, Preprocessing, WeightBits};
+use fruitbatch_vision::{ImageSize, InputLayout, Preprocessing, ProviderChoice, WeightBits};
 use serde::Serialize;
 
 /// Photos in, clusters out: runs a vision model over the photos of a folder or an S3 prefix, and clusters what it sees.
@@ -122,23 +123,33 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILTER", env = "FRUITBATCH_RESIZE", help_heading = "Features")]
     #[serde(skip_serializing_if = "Option::is_none")]
     resize: Option<String>,
+    /// At native size, photos with a longer side are scaled down to so many pixels [default: 512]
+    #[arg(long, value_name = "N", env = "FRUITBATCH_MAX_SIDE", help_heading = "Features")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_side: Option<u32>,
     /// How the model's last feature map becomes a vector: max, avg or flatten [default: max]
     #[arg(long, value_name = "KIND", env = "FRUITBATCH_POOLING", help_heading = "Features")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pooling: Option<String>,
-    /// The arithmetic: fp32, or int8, for which `fruitbatch model quantize` makes the model [default: fp32]
+    /// The arithmetic: fp32; int8, for which `fruitbatch model quantize` makes the model; or bf16, which OpenVINO has [default: fp32]
     #[arg(long, value_name = "KIND", env = "FRUITBATCH_PRECISION", help_heading = "Features")]
     #[serde(skip_serializing_if = "Option::is_none")]
     precision: Option<String>,
+    /// What carries the arithmetic out: cpu, openvino, cuda, tensorrt, coreml, or auto for the best that is installed here; all of
+    /// a model runs on it, or the run stops [default: auto]
+    #[arg(long, value_name = "NAME", env = "FRUITBATCH_PROVIDER", help_heading = "Features")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    provider: Option<String>,
     /// How 3x3 convolutions are computed: auto (a quarter of the multiplications, equally good features) or direct [default: auto]
     #[arg(long, value_name = "WAY", env = "FRUITBATCH_CONVOLUTION", help_heading = "Features")]
     #[serde(skip_serializing_if = "Option::is_none")]
     convolution: Option<String>,
-    /// Photos that go through the model at once: more take more memory [default: as many as have the pixels of 8 at 224, at most 32]
+    /// Photos that go through the model at once: more take more memory [default: as many as have the pixels of 8 at 224, at most
+    /// 32]; at native size, batches have the pixels of so many at 224
     #[arg(long, value_name = "N", env = "FRUITBATCH_BATCH_SIZE", help_heading = "Features")]
     #[serde(skip_serializing_if = "Option::is_none")]
     batch_size: Option<u32>,
-    /// The largest photo in pixels: decoding takes some 6 bytes a pixel in each slot [default: 178956970, native 4194304]
+    /// The largest photo in pixels: decoding takes some 6 bytes a pixel in each slot [default: 178956970]
     #[arg(long, value_name = "N", env = "FRUITBATCH_MAX_PIXELS", help_heading = "Features")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_pixels: Option<u64>,
@@ -146,6 +157,12 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N", env = "FRUITBATCH_MAX_BYTES", help_heading = "Features")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_bytes: Option<u64>,
+
+    /// The memory that making features may take, such as 2GB: batches shrink until they fit. A fleet's executors have a
+    /// --memory-limit of their own [default: no limit]
+    #[arg(long, value_name = "BYTES", env = "FRUITBATCH_MEMORY_LIMIT", help_heading = "Running")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_limit: Option<String>,
 
     /// What the flags below stand for when left out: plain (as scikit-learn) or spark-ml (as Spark ML) [default: plain]
     #[arg(long, value_name = "NAME", env = "FRUITBATCH_PRESET", help_heading = "Learning")]
@@ -222,6 +239,11 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "N|P%", env = "FRUITBATCH_MAX_FAILURES", help_heading = "Running")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_failures: Option<String>,
+    /// Stop, resumable, rather than mix features of different kernels (instruction sets, providers), which may differ in the last
+    /// bits
+    #[arg(long, env = "FRUITBATCH_REQUIRE_UNIFORM_CPU", help_heading = "Running", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    require_uniform_cpu: Option<bool>,
     /// Delete what an earlier run wrote to OUT, and start over
     #[arg(long, env = "FRUITBATCH_OVERWRITE", help_heading = "Running", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -494,6 +516,13 @@ pub(crate) struct ExecutorArgs {
     /// Threads of the model, shared by all slots [default: the slots, and the cores at most]
     #[arg(long, value_name = "N", env = "FRUITBATCH_THREADS")]
     pub(crate) threads: Option<NonZeroUsize>,
+    /// What runs that ask for more than cpu find here: openvino, cuda, tensorrt, coreml, or auto: a GPU if there is one that can be
+    /// used
+    #[arg(long, value_name = "NAME", env = "FRUITBATCH_PROVIDER", default_value = "auto")]
+    pub(crate) provider: ProviderChoice,
+    /// The memory that making features may take, such as 2GB: batches shrink until they fit [default: no limit]
+    #[arg(long, value_name = "BYTES", env = "FRUITBATCH_MEMORY_LIMIT")]
+    pub(crate) memory_limit: Option<ByteSize>,
     /// The folder in which intermediate results lie [default: the system's for temporary files]
     #[arg(long, value_name = "DIR", env = "FRUITBATCH_WORK_DIR")]
     pub(crate) work_dir: Option<PathBuf>,

@@ -23,7 +23,7 @@ pub(super) struct Probed {
 
 /// Probes a canonical model; `cut` is its output's former name, for messages.
 pub(super) fn probe(canonical: &Model, cut: &str) -> Result<Probed, ImportError> {
-    let options = InferenceOptions { threads: 1, varying_shapes: true };
+    let options = InferenceOptions::on_cpu(1);
     let session = InferenceSession::load(&write_model(canonical), FastConvolutions::default(), options)?;
     let mut prober = Prober { session, graph: canonical.graph.as_ref(), cut };
     let (smallest, first_side) = prober.smallest_working()?;

@@ -1,12 +1,14 @@
 //! The way from photos to features: right numbers, the same bits in any company, failures in their rows.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
 
 use crate::common::{Planes, TinyModels, bmp_photo, has_onnx_runtime, relative_error, tiny_models};
 use fruitbatch_testkit::tiny_models::TinyNet;
 use fruitbatch_vision::{
-    Convolution, EmbedError, EmbedOptions, EmbedSpec, EmbeddedPhotos, ImageSize, ModelFileError,
-    PhotoOutcome, Pooling,
+    CachedModelFiles, Convolution, EmbedError, EmbedOptions, EmbedSpec, EmbeddedPhotos, ImageSize,
+    ModelFileError, ModelSessions, PhotoOutcome, Pooling,
 };
 
 /// Of single precision, product by product and by Winograd's algorithm.
@@ -120,6 +122,58 @@ fn photos_at_native_size_are_inferred_as_they_are_and_small_ones_refused() {
     assert_eq!((snapshot.photos_embedded, snapshot.photos_done()), (6, 7));
     assert_eq!(snapshot.failures, BTreeMap::from([("too-small", 1)]));
     assert!(snapshot.inference_seconds > 0.0 && snapshot.decode_seconds > 0.0);
+}
+
+#[test]
+fn photos_beyond_the_largest_side_are_scaled_down_to_it() {
+    if !has_onnx_runtime("photos_beyond_the_largest_side_are_scaled_down_to_it") {
+        return;
+    }
+    let models = models(1);
+    let native = |max_side| {
+        spec(&models, |options| (options.image_size, options.max_side) = (ImageSize::Native, Some(max_side)))
+    };
+    let photo = bmp_photo(48, 48, 3);
+    let square = spec(&models, |options| options.image_size = ImageSize::Square(24));
+    let scaled = embed(&models, &native(24), std::slice::from_ref(&photo));
+    // To the very bits: a square comes down to the same square either way.
+    assert_eq!(scaled, embed(&models, &square, std::slice::from_ref(&photo)));
+    assert_ne!(scaled, embed(&models, &native(48), &[photo]));
+    // 60 x 16 comes down to 24 x 6, and the tiny net takes 8 at least.
+    let narrow = embed(&models, &native(24), &[bmp_photo(60, 16, 0)]);
+    let PhotoOutcome::Failed(failure) = &narrow.outcomes[0] else { panic!("{narrow:?}") };
+    assert_eq!(failure.reason, "too-small");
+    assert!(failure.detail.contains("60x16") && failure.detail.contains("24x6"), "{}", failure.detail);
+}
+
+#[test]
+fn a_memory_limit_makes_batches_smaller_and_leaves_the_bits_alone() {
+    if !has_onnx_runtime("a_memory_limit_makes_batches_smaller_and_leaves_the_bits_alone") {
+        return;
+    }
+    let models = models(1);
+    let spec = spec(&models, |options| options.image_size = ImageSize::Square(256));
+    let photos: Vec<_> = (0..7).map(|seed| bmp_photo(30, 30, seed)).collect();
+    let limited = |bytes| {
+        let files = Arc::new(CachedModelFiles::new(models.cache.path()));
+        ModelSessions::new(files, models.sessions.catalogue().clone(), NonZeroUsize::MIN)
+            .with_memory_limit(Some(bytes), NonZeroUsize::MIN)
+    };
+    let embed_all = |sessions: &ModelSessions| {
+        sessions.embed_photos(&spec, photos.iter().map(|photo| Some(photo.as_slice())))
+    };
+    let without_limit = embed(&models, &spec, &photos);
+    let least = match embed_all(&limited(1_000_000)) {
+        Err(EmbedError::MemoryLimit { least, limit: 1_000_000, .. }) => least,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(embed_all(&limited(least)).unwrap(), without_limit);
+    // One photo is larger than what is left for decoding, and says so.
+    let large = bmp_photo(4000, 3000, 1);
+    let outcome = limited(least).embed_photos(&spec, [Some(large.as_slice())]).unwrap().outcomes.remove(0);
+    let PhotoOutcome::Failed(failure) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(failure.reason, "too-large");
+    assert!(failure.detail.contains("--memory-limit"), "{}", failure.detail);
 }
 
 #[test]

@@ -97,7 +97,7 @@ async fn a_bare_name_means_the_defaults_and_another_backbone_needs_only_its_name
         let plan = format!("EXPLAIN SELECT embed(content, '{name}') FROM images");
         let plan = context.sql(&plan).await.unwrap().collect().await.unwrap();
         let plan = datafusion::arrow::util::pretty::pretty_format_batches(&plan).unwrap().to_string();
-        assert!(plan.contains("embed/1 digest=sha256:"), "{plan}");
+        assert!(plan.contains("embed/2 digest=sha256:"), "{plan}");
     }
 }
 
@@ -110,7 +110,7 @@ async fn queries_without_a_usable_model_are_refused_when_planned_or_fail_as_a_wh
     let context = context(&models, &[Some(bmp_photo(50, 60, 0))]);
     for query in [
         "SELECT embed(content, 'vgg61') FROM images",
-        "SELECT embed(content, 'embed/1 digest=x') FROM images",
+        "SELECT embed(content, 'embed/2 digest=x') FROM images",
         "SELECT embed(content, CAST(content AS VARCHAR)) FROM images",
         "SELECT embed(content) FROM images",
     ] {

@@ -4,7 +4,7 @@ use std::io::{self, Write};
 use std::process::Command;
 
 use fruitbatch_vision::cache::{cache_dir, model_path};
-use fruitbatch_vision::{Catalogue, onnx_runtime};
+use fruitbatch_vision::{Catalogue, RuntimeBuild, onnx_runtime};
 use indicatif::HumanBytes;
 
 use crate::cli::DoctorArgs;
@@ -45,6 +45,7 @@ fn look_around() -> Result<Done, CommandError> {
     findings.extend(memory());
     findings.extend(cache());
     findings.push(runtime());
+    findings.push(providers());
     findings.extend(models()?);
     findings.push(pip());
     print(&mut io::stdout().lock(), &findings).map_err(CommandError::Stdout)?;
@@ -125,6 +126,16 @@ fn runtime() -> Finding {
             mend: Some("make setup".to_owned()),
         },
     }
+}
+
+/// Others than the processor are for those who want them: none of them is ever missing.
+fn providers() -> Finding {
+    let builds = [(RuntimeBuild::OpenVino, "openvino"), (RuntimeBuild::Cuda, "cuda, tensorrt")];
+    let others = builds.map(|(build, providers)| match build.is_installed() {
+        true => providers.to_owned(),
+        false => format!("{providers} not installed (`{}`)", build.set_up()),
+    });
+    fine("providers", format!("cpu; {}", others.join("; ")))
 }
 
 fn models() -> Result<Vec<Finding>, CommandError> {

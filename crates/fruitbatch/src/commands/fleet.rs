@@ -12,7 +12,9 @@ use fruitbatch_net::{ProcessMetrics, TlsFiles};
 use fruitbatch_pipeline::{FetchedModelFiles, available_cores};
 use fruitbatch_storage::ec2_notice;
 use fruitbatch_vision::cache::cache_dir;
-use fruitbatch_vision::{CachedModelFiles, Catalogue, ModelSessions, embed_functions, onnx_runtime};
+use fruitbatch_vision::{
+    CachedModelFiles, Catalogue, ModelSessions, Precision, Provider, embed_functions, onnx_runtime_for,
+};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -56,7 +58,8 @@ pub(crate) fn scheduler(args: &SchedulerArgs) -> Result<Done, CommandError> {
 /// Runs an executor until a signal ends it, or the scheduler refuses it.
 pub(crate) fn executor(args: &ExecutorArgs) -> Result<Done, CommandError> {
     // Before any task fails for want of it.
-    let onnx = onnx_runtime().map_err(CommandError::OnnxRuntime)?;
+    let provider = args.provider.or_else(|| Provider::best_here(Precision::Fp32));
+    let onnx = onnx_runtime_for(provider).map_err(CommandError::OnnxRuntime)?;
     let runtime = runtime()?;
     runtime.block_on(async {
         let mut signals = Signals::new().map_err(CommandError::Runtime)?;
@@ -66,13 +69,16 @@ pub(crate) fn executor(args: &ExecutorArgs) -> Result<Done, CommandError> {
         let files = FetchedModelFiles::new(&cache, args.model_cache_bytes, runtime.handle().clone());
         let mut registry = registry("executor");
         files.register(&mut registry);
-        let models = ModelSessions::new(Arc::new(files), Catalogue::load()?, threads);
+        let memory_limit = args.memory_limit.map(|limit| limit.as_u64());
+        let models = ModelSessions::new(Arc::new(files), Catalogue::load()?, threads)
+            .with_memory_limit(memory_limit, slots);
         models.register(&mut registry);
         let options = ExecutorOptions {
             bind: args.bind,
             advertise_host: args.advertise_host.clone(),
             slots,
             work_dir: args.work_dir.clone(),
+            read_batch_bytes: models.read_batch_bytes(),
             timeout: Duration::from_secs(args.executor_timeout.into()),
             tls: args.tls.files(),
             ..ExecutorOptions::new(&args.scheduler)
@@ -80,9 +86,10 @@ pub(crate) fn executor(args: &ExecutorArgs) -> Result<Done, CommandError> {
         let executor = Executor::start(options, embed_functions(Arc::new(models)), registry).await?;
         warn_if_open("executor", executor.address(), &args.tls.files());
         eprintln!(
-            "executor at {}, {slots} slots, {threads} threads in the model, ONNX Runtime {}",
+            "executor at {}, {slots} slots, {threads} threads in the model, ONNX Runtime {}{}",
             executor.address(),
-            onnx.version
+            onnx.version,
+            if provider == Provider::Cpu { String::new() } else { format!(" with {provider}") }
         );
         let mut state = executor.state();
         let mut ends = Done::Fine;

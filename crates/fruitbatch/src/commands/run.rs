@@ -8,7 +8,7 @@ use std::sync::Arc;
 use clap::ArgMatches;
 use fruitbatch_pipeline::{RunConfig, RunPlan};
 use fruitbatch_vision::cache::cache_dir;
-use fruitbatch_vision::{CachedModelFiles, Catalogue, ModelSessions};
+use fruitbatch_vision::{CachedModelFiles, Catalogue, ModelSessions, Provider};
 use tokio_util::sync::CancellationToken;
 
 use crate::cli::{ProgressStyle, RetryArgs, RunArgs};
@@ -51,7 +51,11 @@ async fn carry_out(
     ui: Option<SocketAddr>,
 ) -> Result<Done, CommandError> {
     let files = Arc::new(CachedModelFiles::new(cache_dir().map_err(CommandError::Cache)?));
-    let sessions = Arc::new(ModelSessions::new(files.clone(), catalogue, inference_threads(plan.slots)));
+    let sessions = ModelSessions::new(files.clone(), catalogue, inference_threads(plan.slots));
+    let sessions = Arc::new(sessions.with_memory_limit(plan.memory_limit, plan.slots));
+    if plan.embedding.provider != Provider::Cpu {
+        eprintln!("computing on {} (--provider cpu is the processor)", plan.embedding.provider);
+    }
     let cancel = CancellationToken::new();
     tokio::spawn(cancel_on_signal(cancel.clone()));
     let mut observer = progress::observer(progress);
