@@ -22,11 +22,21 @@ PEERS = {
     "bare-inference": ("bare_inference.py", "bare"),
     "fruitbatch": None,
     "fruitbatch-int8": None,
+    "fruitbatch-bf16": None,
     "fruitbatch-direct": None,
     "daft": ("daft_peer.py", "daft"),
     "ray": ("ray_peer.py", "ray"),
     "spark": ("spark_peer.py", "spark"),
 }
+# What `fruitbatch` is told beside what the others are told.
+FLAGS = {
+    "fruitbatch": [],
+    "fruitbatch-int8": ["--precision", "int8"],
+    "fruitbatch-bf16": ["--precision", "bf16"],
+    "fruitbatch-direct": ["--convolution", "direct"],
+}
+# Not every processor has what these need.
+NOT_BY_DEFAULT = {"fruitbatch-bf16"}
 # Between looks at the memory of a process and its children.
 LOOK = 0.1
 
@@ -37,7 +47,7 @@ def command(peer, options, output):
     if PEERS[peer] is None:
         words = [options.fruitbatch, "run", options.input, "--output", str(output), "--progress", "none"]
         words += ["--image-size", str(options.image_size), "--slots", str(options.threads)]
-        words += {"fruitbatch-direct": ["--convolution", "direct"], "fruitbatch-int8": ["--precision", "int8"]}.get(peer, [])
+        words += FLAGS[peer]
         return words, environment
     script, packages = PEERS[peer]
     python = options.packages / packages / "bin" / "python"
@@ -117,7 +127,7 @@ def main():
     parser.add_argument("--image-size", type=int, default=224)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--peers", default=",".join(PEERS))
+    parser.add_argument("--peers", default=",".join(peer for peer in PEERS if peer not in NOT_BY_DEFAULT))
     parser.add_argument("--json", help="a file for every run's figures")
     parser.add_argument("--fruitbatch", required=True)
     parser.add_argument("--model", required=True)

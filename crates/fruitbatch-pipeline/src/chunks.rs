@@ -263,12 +263,13 @@ mod tests {
             Field::new("features", DataType::FixedSizeList(item, 1), true),
             Field::new("reason", DataType::Utf8, true),
             Field::new("detail", DataType::Utf8, true),
+            Field::new("kernel_path", DataType::Utf8, true),
         ]);
-        let embedded = StructArray::new(
-            fields.clone(),
-            vec![Arc::new(features) as ArrayRef, Arc::new(reason.clone()), Arc::new(reason)],
-            None,
-        );
+        let kernels: StringArray =
+            rows.iter().map(|(_, outcome)| outcome.is_ok().then_some("here")).collect();
+        let columns: Vec<ArrayRef> =
+            vec![Arc::new(features), Arc::new(reason.clone()), Arc::new(reason), Arc::new(kernels)];
+        let embedded = StructArray::new(fields.clone(), columns, None);
         let text = |name: &str| Field::new(name, DataType::Utf8, true);
         let schema = Schema::new(vec![
             text("path"),
@@ -297,6 +298,7 @@ mod tests {
         let rows: Vec<(&str, f32)> =
             outcome.rows.iter().map(|row| (row.path.as_str(), row.features[0])).collect();
         assert_eq!(rows, [("a", 1.0), ("b", 2.0)]);
+        assert_eq!(outcome.kernel_paths, BTreeSet::from(["here".to_owned()]));
         let failure = outcome.failures[0].clone().into_record();
         assert_eq!((failure.path.as_str(), failure.reason.as_str()), ("c", "empty"));
         assert_eq!((failure.stage.as_str(), failure.etag.as_str()), ("decode", "etag of c"));

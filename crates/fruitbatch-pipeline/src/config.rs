@@ -23,6 +23,7 @@ use crate::labels::LabelSource;
 /// written with dashes: `n-components = "10"`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line, on or off")]
 pub struct RunConfig {
     /// The photos: a folder, one file, a glob, `file://` or `s3://bucket/prefix/`.
     pub input: Option<String>,

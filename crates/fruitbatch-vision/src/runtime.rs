@@ -50,6 +50,24 @@ impl RuntimeBuild {
         candidate_libraries_here(self).iter().any(|candidate| candidate.is_file())
     }
 
+    /// What it is called in messages.
+    fn title(self) -> &'static str {
+        match self {
+            Self::Standard => "ONNX Runtime",
+            Self::OpenVino => "ONNX Runtime with OpenVINO",
+            Self::Cuda => "ONNX Runtime with CUDA",
+        }
+    }
+
+    /// The Python package that it can be had from.
+    fn package(self) -> &'static str {
+        match self {
+            Self::Standard => "onnxruntime",
+            Self::OpenVino => "onnxruntime-openvino",
+            Self::Cuda => "onnxruntime-gpu",
+        }
+    }
+
     /// What installs it.
     pub fn set_up(self) -> &'static str {
         match self {
@@ -75,30 +93,25 @@ pub struct OnnxRuntime {
 pub enum RuntimeError {
     /// It is nowhere where it is looked for.
     #[error(
-        "{what} isn't there (looked at {searched}); run `{set_up}`, or take onnxruntime/capi/ out of the wheel that \
-         `python3 -m pip download --no-deps {wheel}` gets and name its libonnxruntime.so.{version} in `ORT_DYLIB_PATH`"
+        "{} isn't there (looked at {searched}); run `{}`, or take onnxruntime/capi/ out of the wheel that \
+         `python3 -m pip download --no-deps {}=={}` gets and name its libonnxruntime.so.{} in `ORT_DYLIB_PATH`",
+        build.title(), build.set_up(), build.package(), build.version(), build.version()
     )]
     NotFound {
         /// Which build.
-        what: &'static str,
-        /// What installs it.
-        set_up: &'static str,
-        /// The Python package that it can be had from.
-        wheel: String,
-        /// Its version.
-        version: &'static str,
+        build: RuntimeBuild,
         /// Where it was looked for, with commas.
         searched: String,
     },
     /// It is there but can't be loaded.
-    #[error("{library} can't be loaded as ONNX Runtime: {reason}; run `{set_up}` to install it anew")]
+    #[error("{library} can't be loaded as ONNX Runtime: {reason}; run `{}` to install it anew", build.set_up())]
     Load {
         /// The file.
         library: String,
         /// Why.
         reason: String,
-        /// What installs it.
-        set_up: &'static str,
+        /// Which build it should be.
+        build: RuntimeBuild,
     },
     /// The one that is loaded, for good, is of another build.
     #[error(
@@ -141,11 +154,8 @@ fn loaded_or_load(build: RuntimeBuild) -> Result<OnnxRuntime, RuntimeError> {
         return Ok(runtime.clone());
     }
     let library = find_onnx_runtime_for(build)?;
-    let load_error = |reason: String| RuntimeError::Load {
-        library: library.display().to_string(),
-        reason,
-        set_up: build.set_up(),
-    };
+    let load_error =
+        |reason: String| RuntimeError::Load { library: library.display().to_string(), reason, build };
     let environment = ort::init_from(&library)
         .map_err(|error| load_error(error.to_string()))?
         .with_telemetry(false)
@@ -178,21 +188,7 @@ pub fn find_onnx_runtime() -> Result<PathBuf, RuntimeError> {
 /// # Errors
 /// As [`find_onnx_runtime`].
 pub fn find_onnx_runtime_for(build: RuntimeBuild) -> Result<PathBuf, RuntimeError> {
-    let not_found = |searched: String| {
-        let (what, package) = match build {
-            RuntimeBuild::Standard => ("ONNX Runtime", "onnxruntime"),
-            RuntimeBuild::OpenVino => ("ONNX Runtime with OpenVINO", "onnxruntime-openvino"),
-            RuntimeBuild::Cuda => ("ONNX Runtime with CUDA", "onnxruntime-gpu"),
-        };
-        let version = build.version();
-        RuntimeError::NotFound {
-            what,
-            set_up: build.set_up(),
-            wheel: format!("{package}=={version}"),
-            version,
-            searched,
-        }
-    };
+    let not_found = |searched: String| RuntimeError::NotFound { build, searched };
     if let Some(named) = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
         let named = PathBuf::from(named);
         return if named.is_file() {

@@ -131,9 +131,11 @@ fn runtime() -> Finding {
 /// Others than the processor are for those who want them: none of them is ever missing.
 fn providers() -> Finding {
     let builds = [(RuntimeBuild::OpenVino, "openvino"), (RuntimeBuild::Cuda, "cuda, tensorrt")];
-    let others = builds.map(|(build, providers)| match build.is_installed() {
-        true => providers.to_owned(),
-        false => format!("{providers} not installed (`{}`)", build.set_up()),
+    let others = builds.map(|(build, providers)| {
+        if build.is_installed() {
+            return providers.to_owned();
+        }
+        format!("{providers} not installed (`{}`)", build.set_up())
     });
     fine("providers", format!("cpu; {}", others.join("; ")))
 }
