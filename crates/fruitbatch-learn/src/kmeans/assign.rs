@@ -4,10 +4,14 @@ use std::num::NonZeroUsize;
 
 use linfa::Float;
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis};
+use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, s};
+use pulp::Arch;
 
 use crate::blocks::{ROWS_PER_BLOCK, reduce_blocks};
 use crate::moments::to_f64;
+
+/// Rows whose products with all centres are made at a time: few enough that these stay in a core's cache until they are looked at.
+const ROWS_AT_A_TIME: usize = 256;
 
 /// Where each row belongs.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,7 +31,7 @@ pub(super) struct NearestCentres {
 /// Finds `argmin_j |c_j|^2 - 2 x c_j`, which orders centres as the squared distance does.
 pub(super) struct CentreProducts {
     pub(super) centres: Array2<f64>,
-    squared_norms: Array1<f64>,
+    squared_norms: Vec<f64>,
 }
 
 impl CentreProducts {
@@ -38,19 +42,53 @@ impl CentreProducts {
 
     /// Writes the number of the nearest centre of each row; of equals the lowest.
     pub(super) fn nearest(&self, rows: ArrayView2<'_, f64>, clusters: &mut [u32]) {
-        let mut scores = Array2::zeros((rows.nrows(), self.centres.nrows()));
-        scores.assign(&self.squared_norms);
-        general_mat_mul(-2.0, &rows, &self.centres.t(), 1.0, &mut scores);
-        for (row, cluster) in scores.rows().into_iter().zip(clusters) {
-            let mut lowest = f64::INFINITY;
-            for (index, &score) in row.iter().enumerate() {
-                if score < lowest {
-                    lowest = score;
-                    *cluster = index as u32;
+        let mut products = Array2::zeros((ROWS_AT_A_TIME.min(rows.nrows()), self.centres.nrows()));
+        let vectors = Arch::new();
+        for (rows, clusters) in
+            rows.axis_chunks_iter(Axis(0), ROWS_AT_A_TIME).zip(clusters.chunks_mut(ROWS_AT_A_TIME))
+        {
+            let mut products = products.slice_mut(s![..rows.nrows(), ..]);
+            general_mat_mul(-2.0, &rows, &self.centres.t(), 0.0, &mut products);
+            let products = products.as_slice().expect("whole rows lie one behind the other");
+            vectors.dispatch(|| {
+                for (products, cluster) in products.chunks_exact(self.squared_norms.len()).zip(clusters) {
+                    *cluster = lowest_sum(products, &self.squared_norms) as u32;
                 }
-            }
+            });
         }
     }
+}
+
+/// The position of the lowest `left + right`; of equals the first. Sums that are no numbers don't count.
+#[inline(always)]
+fn lowest_sum(left: &[f64], right: &[f64]) -> usize {
+    const LANES: usize = 8;
+    let (left, left_rest) = left.as_chunks::<LANES>();
+    let (right, right_rest) = right.as_chunks::<LANES>();
+    // Each lane has a minimum of its own, so that the compiler can take all of them at once.
+    let (mut lowest, mut chunk_of_lowest) = ([f64::INFINITY; LANES], [0_u64; LANES]);
+    for (chunk, (left, right)) in left.iter().zip(right).enumerate() {
+        for lane in 0..LANES {
+            let sum = left[lane] + right[lane];
+            let is_lower = sum < lowest[lane];
+            lowest[lane] = if is_lower { sum } else { lowest[lane] };
+            chunk_of_lowest[lane] = if is_lower { chunk as u64 } else { chunk_of_lowest[lane] };
+        }
+    }
+    let of_lanes = (0..LANES).map(|lane| (lowest[lane], chunk_of_lowest[lane] as usize * LANES + lane));
+    let of_rest =
+        left_rest.iter().zip(right_rest).map(|(left, right)| left + right).zip(left.len() * LANES..);
+    let is_better =
+        |sum: f64, position: usize, best: (f64, usize)| sum < best.0 || (sum == best.0 && position < best.1);
+    of_lanes
+        .chain(of_rest)
+        .fold(
+            (f64::INFINITY, 0),
+            |best, (sum, position)| {
+                if is_better(sum, position, best) { (sum, position) } else { best }
+            },
+        )
+        .1
 }
 
 impl NearestCentres {
@@ -98,11 +136,34 @@ pub(super) fn squared_distances_into(
     points: &Array2<f64>,
     mut distances: ArrayViewMut2<'_, f64>,
 ) {
-    let point_norms: Array1<f64> = points.rows().into_iter().map(|point| point.dot(&point)).collect();
+    let point_norms: Vec<f64> = points.rows().into_iter().map(|point| point.dot(&point)).collect();
     general_mat_mul(-2.0, &rows, &points.t(), 0.0, &mut distances);
-    for (mut row, &squared_norm) in distances.rows_mut().into_iter().zip(squared_norms) {
-        row.zip_mut_with(&point_norms, |distance, &point_norm| {
+    for (row, &squared_norm) in distances.rows_mut().into_iter().zip(squared_norms) {
+        let row = row.into_slice().expect("a row's distances lie one behind the other");
+        for (distance, &point_norm) in row.iter_mut().zip(&point_norms) {
             *distance = (*distance + squared_norm + point_norm).max(0.0);
-        });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lowest_sum_is_the_first_of_equals_at_any_length() {
+        for length in 1..40 {
+            for lowest in 0..length {
+                let left: Vec<f64> = (0..length).map(|position| ((position * 7) % 5) as f64).collect();
+                let mut right = vec![0.0; length];
+                right[lowest] = -10.0;
+                assert_eq!(lowest_sum(&left, &right), lowest, "of {length}");
+                // As low, and later.
+                right[length - 1] = -10.0 + left[lowest] - left[length - 1];
+                assert_eq!(lowest_sum(&left, &right), lowest, "of {length}");
+            }
+        }
+        assert_eq!(lowest_sum(&[f64::NAN, 2.0, 1.0], &[0.0; 3]), 2);
+        assert_eq!(lowest_sum(&[f64::NAN; 9], &[0.0; 9]), 0);
     }
 }

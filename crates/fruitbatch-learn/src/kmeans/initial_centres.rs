@@ -68,12 +68,15 @@ fn greedy_k_means_plus_plus(
         let potentials =
             reduce_blocks(threads, blocks, |_, (((rows, norms), nearest), mut distances): Block<'_>| {
                 squared_distances_into(rows, norms, &points, distances.view_mut());
-                let mut potentials = Array1::zeros(points.nrows());
-                for (mut row, &nearest) in distances.rows_mut().into_iter().zip(nearest) {
-                    row.mapv_inplace(|distance| distance.min(nearest));
-                    potentials += &row;
+                let mut potentials = vec![0.0; points.nrows()];
+                for (row, &nearest) in distances.rows_mut().into_iter().zip(nearest) {
+                    let row = row.into_slice().expect("a row's distances lie one behind the other");
+                    for (distance, potential) in row.iter_mut().zip(&mut potentials) {
+                        *distance = distance.min(nearest);
+                        *potential += *distance;
+                    }
                 }
-                Potentials(potentials)
+                Potentials(potentials.into())
             })
             .expect("there is at least one row")
             .0;
