@@ -1,5 +1,6 @@
 //! Rows to their nearest centres.
 
+use std::cmp::Ordering;
 use std::num::NonZeroUsize;
 
 use linfa::Float;
@@ -78,8 +79,11 @@ fn lowest_sum(left: &[f64], right: &[f64]) -> usize {
     let of_lanes = (0..LANES).map(|lane| (lowest[lane], chunk_of_lowest[lane] as usize * LANES + lane));
     let of_rest =
         left_rest.iter().zip(right_rest).map(|(left, right)| left + right).zip(left.len() * LANES..);
-    let is_better =
-        |sum: f64, position: usize, best: (f64, usize)| sum < best.0 || (sum == best.0 && position < best.1);
+    let is_better = |sum: f64, position: usize, best: (f64, usize)| match sum.partial_cmp(&best.0) {
+        Some(Ordering::Less) => true,
+        Some(Ordering::Equal) => position < best.1,
+        Some(Ordering::Greater) | None => false,
+    };
     of_lanes
         .chain(of_rest)
         .fold(
