@@ -81,6 +81,8 @@ if [ -n "$provider" ]; then
     mkdir -p "$prebuilt/lib/onnxruntime-$provider" "$prebuilt/licences/onnxruntime-$provider"
     find "$provider_folder" -name '*.so*' -exec cp --no-dereference -t "$prebuilt/lib/onnxruntime-$provider" {} +
     find "$provider_folder" -type f ! -name '*.so*' ! -name SHA256SUMS -exec cp -t "$prebuilt/licences/onnxruntime-$provider" {} +
+    # Whatever the umask was under which they were fetched.
+    chmod -R u=rwX,go=rX "$prebuilt/lib" "$prebuilt/licences"
 fi
 # As the program itself tells it, which may be older than this checkout. `doctor` ends in an error where a model is missing.
 revision=$("$prebuilt/bin/fruitbatch" doctor 2>/dev/null | sed -n 's/^ok  *fruitbatch .*(\([0-9a-f]\{40\}\))$/\1/p' || true)

@@ -63,7 +63,7 @@ pub struct PartRecord {
     pub sha256: String,
     /// The photos whose rows it holds, path and etag: resuming needs the log alone, not the parts.
     pub photos: Vec<PhotoVersion>,
-    /// The kernels that made them (see [`fruitbatch_vision::kernel_path`]), one for all unless a fleet was mixed.
+    /// The kernels that made them (see [`fruitbatch_vision::ModelSessions::kernel_path`]), one for all unless a fleet was mixed.
     #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
     pub kernel_paths: BTreeSet<String>,
 }

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use fruitbatch_learn::LearnSpec;
 use fruitbatch_net::{ClientTls, Connector, TlsFiles};
 use fruitbatch_storage::{ListOptions, Location, PathGlob, Storage, StorageOptions};
-use fruitbatch_vision::{Catalogue, EmbedOptions, EmbedSpec, Provider, ProviderChoice};
+use fruitbatch_vision::{Catalogue, EmbedOptions, EmbedSpec};
 use serde::{Deserialize, Serialize};
 
 use crate::commit_log::CommitLog;
@@ -330,12 +330,6 @@ impl RunConfig {
             .transpose()
             .map_err(|error| ConfigError::invalid("glob", error))?;
         let scheduler: SchedulerChoice = parse("scheduler", &self.scheduler)?;
-        let precision = parse("precision", &self.precision)?;
-        let provider = parse::<ProviderChoice>("provider", &self.provider)?.or_else(|| match &scheduler {
-            SchedulerChoice::Local => Provider::best_here(precision),
-            // What is installed here says nothing about the executors.
-            SchedulerChoice::Fleet(_) => Provider::on_processors(precision),
-        });
         let memory_limit = self.memory_limit.as_deref().map(|text| parse::<ByteSize>("memory-limit", text));
         let embedding = EmbedSpec::resolve(
             catalogue,
@@ -344,8 +338,9 @@ impl RunConfig {
                 resize: parse("resize", &self.resize)?,
                 max_side: self.max_side,
                 pooling: parse("pooling", &self.pooling)?,
-                precision,
-                provider,
+                precision: parse("precision", &self.precision)?,
+                provider: parse("provider", &self.provider)?,
+                on_this_machine: scheduler == SchedulerChoice::Local,
                 convolution: parse("convolution", &self.convolution)?,
                 batch_size: self.batch_size,
                 max_pixels: self.max_pixels,

@@ -27,7 +27,7 @@ use crate::config::{RunPlan, SplitFrom};
 use crate::engine::Engine;
 use crate::error::{ConfigError, RunError};
 use crate::events::{Event, Observer, Stage};
-use crate::extract::{Counts, Extraction};
+use crate::extract::{Counts, Extraction, check_uniform};
 use crate::features::{FEATURES_FOLDER, FeatureRow};
 use crate::labels::TRAINING_SPLIT;
 use crate::layout::{arrange, remove_orphans};
@@ -161,6 +161,7 @@ impl Driver<'_> {
         publisher.remove(log, SUCCESS).await?;
         self.clear_away(log, &publisher).await?;
 
+        check_uniform(self.plan, &log.state().kernel_paths())?;
         let pending = pending_photos(&selection, log.state(), self.plan.retry_failed);
         let changes = changes(&selection, log.state(), self.plan.retry_failed);
         let listed = selection.photos.len();

@@ -118,8 +118,8 @@ pub enum RunError {
     },
     /// `--require-uniform-cpu`: features of one OUT would be made by different kernels.
     #[error(
-        "features would be made by different kernels ({paths}), and --require-uniform-cpu refuses that: use executors with the same \
-         kind of processor, or leave the flag out; what is committed stays"
+        "features by different kernels ({paths}) would be mixed, and --require-uniform-cpu refuses that: use executors with the same kind \
+         of processor, or leave the flag out; what is committed stays"
     )]
     MixedKernels {
         /// The kernels, with commas.

@@ -176,13 +176,12 @@ impl Extraction<'_> {
     fn check_kernels(&self, log: &CommitLog, of_chunk: &BTreeSet<String>) -> Result<(), RunError> {
         let before = log.state().kernel_paths();
         let all: BTreeSet<&str> = before.iter().copied().chain(of_chunk.iter().map(String::as_str)).collect();
-        if all.len() < 2 || all.len() == before.len() {
+        let is_known = all.len() == before.len();
+        check_uniform(self.plan, &all)?;
+        if all.len() < 2 || is_known {
             return Ok(());
         }
         let paths = all.into_iter().collect::<Vec<_>>().join(", ");
-        if self.plan.config.require_uniform_cpu {
-            return Err(RunError::MixedKernels { paths });
-        }
         self.observer.observe(Event::Warning {
             message: format!(
                 "features are made by different kernels ({paths}): they may differ in the last bits, which --require-uniform-cpu \
@@ -191,6 +190,15 @@ impl Extraction<'_> {
         });
         Ok(())
     }
+}
+
+/// Refuses a mixture of kernels if the plan does.
+pub(crate) fn check_uniform(plan: &RunPlan, kernel_paths: &BTreeSet<&str>) -> Result<(), RunError> {
+    if plan.config.require_uniform_cpu && kernel_paths.len() > 1 {
+        let paths = kernel_paths.iter().copied().collect::<Vec<_>>().join(", ");
+        return Err(RunError::MixedKernels { paths });
+    }
+    Ok(())
 }
 
 /// The paths of the selected photos that are booked as failed.

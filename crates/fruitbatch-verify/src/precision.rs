@@ -67,14 +67,15 @@ pub(crate) fn bf16(
         println!("bf16 is left out: `{}` installs what it needs", RuntimeBuild::OpenVino.set_up());
         return Ok(Vec::new());
     }
-    let run = match fruitbatch.run(photos, &["--slots", "2", "--precision", "bf16"]) {
-        Ok(run) => run,
-        Err(VerifyError::RunFailed { .. }) => {
-            println!("bf16 is left out: this processor has none, as the run says");
-            return Ok(Vec::new());
-        }
-        Err(error) => return Err(error),
-    };
+    let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    if !["avx512_bf16", "amx_bf16"]
+        .iter()
+        .any(|flag| flags.split_ascii_whitespace().any(|word| word == *flag))
+    {
+        println!("bf16 is left out: this processor has none");
+        return Ok(Vec::new());
+    }
+    let run = fruitbatch.run(photos, &["--slots", "2", "--precision", "bf16"])?;
     let gain = direct.wall.as_secs_f64() / run.wall.as_secs_f64();
     let cosines = run.features()?.cosines(&single.features()?)?;
     let mean = cosines.iter().sum::<f64>() / cosines.len() as f64;

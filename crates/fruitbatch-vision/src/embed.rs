@@ -17,7 +17,6 @@ use datafusion::logical_expr::{
 
 use crate::catalogue::Catalogue;
 use crate::embed_spec::EmbedSpec;
-use crate::kernel_path::kernel_path;
 use crate::model_files::ModelFileError;
 use crate::sessions::{EmbedError, EmbeddedPhotos, ModelSessions, PhotoOutcome};
 
@@ -26,7 +25,7 @@ use crate::sessions::{EmbedError, EmbeddedPhotos, ModelSessions, PhotoOutcome};
 ///
 /// * `embed(content, model)` gives a `FixedSizeList<Float32, width>`, null where the photo can't be used.
 /// * `embed_or_failure(content, model)` gives a struct of `features`, the same, `reason` and `detail`, both
-///   texts, null where there are features, and `kernel_path` (see [`kernel_path`]), null where there are none; all four are null
+///   texts, null where there are features, and `kernel_path` (see [`ModelSessions::kernel_path`]), null where there are none; all four are null
 ///   where `content` is.
 ///
 /// `model` is a literal: the canonical text of an [`EmbedSpec`], or a bare name, which is replaced by the
@@ -163,7 +162,9 @@ impl ScalarUDFImpl for EmbedFunction {
         let embedded = self.models.embed_photos(&spec, photos).map_err(job_failure)?;
         let array: ArrayRef = match self.answer {
             Answer::Features => Arc::new(features_array(embedded.features, &embedded.outcomes, spec.width)?),
-            Answer::FeaturesOrFailure => Arc::new(features_or_failures(embedded, &spec)?),
+            Answer::FeaturesOrFailure => {
+                Arc::new(features_or_failures(embedded, spec.width, &self.models.kernel_path(&spec))?)
+            }
         };
         Ok(ColumnarValue::Array(array))
     }
@@ -204,8 +205,7 @@ fn features_array(features: Vec<f32>, outcomes: &[PhotoOutcome], width: u32) -> 
     Ok(FixedSizeListArray::try_new(features_item(), list_size(width), values, Some(has_features))?)
 }
 
-fn features_or_failures(embedded: EmbeddedPhotos, spec: &EmbedSpec) -> Result<StructArray> {
-    let path = kernel_path(spec);
+fn features_or_failures(embedded: EmbeddedPhotos, width: u32, kernel_path: &str) -> Result<StructArray> {
     let mut reasons = StringBuilder::new();
     let mut details = StringBuilder::new();
     let mut paths = StringBuilder::new();
@@ -216,16 +216,16 @@ fn features_or_failures(embedded: EmbeddedPhotos, spec: &EmbedSpec) -> Result<St
         };
         reasons.append_option(failure.map(|failure| failure.reason));
         details.append_option(failure.map(|failure| failure.detail.as_str()));
-        paths.append_option((*outcome == PhotoOutcome::Embedded).then_some(path.as_str()));
+        paths.append_option((*outcome == PhotoOutcome::Embedded).then_some(kernel_path));
     }
-    let features = features_array(embedded.features, &embedded.outcomes, spec.width)?;
+    let features = features_array(embedded.features, &embedded.outcomes, width)?;
     let columns: Vec<ArrayRef> = vec![
         Arc::new(features),
         Arc::new(reasons.finish()),
         Arc::new(details.finish()),
         Arc::new(paths.finish()),
     ];
-    Ok(StructArray::try_new(embed_or_failure_fields(spec.width), columns, None)?)
+    Ok(StructArray::try_new(embed_or_failure_fields(width), columns, None)?)
 }
 
 fn features_item() -> FieldRef {

@@ -10,7 +10,7 @@ use crate::catalogue::{Catalogue, CatalogueError};
 use crate::digest::ModelDigest;
 use crate::pooling::Pooling;
 use crate::preprocessing::{Preprocessing, PreprocessingError};
-use crate::provider::Provider;
+use crate::provider::{Provider, ProviderChoice};
 
 /// What the canonical text begins with: its kind and the version of its format.
 const FORMAT: &str = "embed/2";
@@ -86,10 +86,12 @@ pub struct EmbedOptions {
     pub max_side: Option<u32>,
     /// How feature maps become vectors.
     pub pooling: Pooling,
-    /// The arithmetic.
+    /// The arithmetic. A model in integers computes in these.
     pub precision: Precision,
     /// What carries it out.
-    pub provider: Provider,
+    pub provider: ProviderChoice,
+    /// Whether that is done on this machine, so that the best provider is one that is installed here.
+    pub on_this_machine: bool,
     /// How convolutions are computed.
     pub convolution: Convolution,
     /// Photos inferred at once, 1 to 1024; `None`: as many as have the pixels of 8 at 224, 32 at most. The features are the same
@@ -111,7 +113,8 @@ impl EmbedOptions {
             max_side: None,
             pooling: Pooling::Max,
             precision: Precision::Fp32,
-            provider: Provider::Cpu,
+            provider: ProviderChoice::Only(Provider::Cpu),
+            on_this_machine: true,
             convolution: Convolution::Auto,
             batch_size: None,
             max_pixels: None,
@@ -215,6 +218,16 @@ pub enum EmbedSpecError {
         /// The model asked for.
         model: String,
     },
+    /// A model in integers has no other arithmetic.
+    #[error(
+        "`{model}` computes in 8-bit integers: name the model that it was made of to compute in {precision}"
+    )]
+    InIntegers {
+        /// The model asked for.
+        model: String,
+        /// The precision asked for.
+        precision: Precision,
+    },
     /// The provider doesn't compute in this precision.
     #[error("{provider} doesn't compute in {precision}: leave `--provider` out, or take another")]
     NoSuchPrecision {
@@ -245,7 +258,23 @@ impl EmbedSpec {
             let quantized = catalogue.quantized_from(&entry.digest);
             entry = quantized.ok_or(EmbedSpecError::NotQuantized { model })?;
         }
-        let precision = if entry.quantized.is_some() { Precision::Int8 } else { options.precision };
+        let precision = match (&entry.quantized, options.precision) {
+            (Some(_), Precision::Bf16) => {
+                return Err(EmbedSpecError::InIntegers {
+                    model: entry.name.clone(),
+                    precision: options.precision,
+                });
+            }
+            (Some(_), _) => Precision::Int8,
+            (None, precision) => precision,
+        };
+        let provider = options.provider.or_else(|| {
+            if options.on_this_machine {
+                Provider::best_here(precision)
+            } else {
+                Provider::on_processors(precision)
+            }
+        });
         let width = match (options.pooling, options.image_size) {
             (Pooling::Max | Pooling::Avg, _) => u64::from(entry.output_width),
             (Pooling::Flatten, ImageSize::Native) => return Err(EmbedSpecError::FlattenNative),
@@ -258,8 +287,7 @@ impl EmbedSpec {
             ImageSize::Square(_) => options.max_side,
             ImageSize::Native => Some(options.max_side.unwrap_or(DEFAULT_MAX_SIDE)),
         };
-        let convolution =
-            if options.provider == Provider::Cpu { options.convolution } else { Convolution::Direct };
+        let convolution = if provider == Provider::Cpu { options.convolution } else { Convolution::Direct };
         let spec = Self {
             digest: entry.digest,
             width: u32::try_from(width).unwrap_or(u32::MAX),
@@ -268,7 +296,7 @@ impl EmbedSpec {
             max_side,
             pooling: options.pooling,
             precision,
-            provider: options.provider,
+            provider,
             convolution,
             preprocessing: entry.preprocessing,
             min_image_size: entry.min_image_size,
@@ -320,6 +348,13 @@ impl EmbedSpec {
             }
             (ImageSize::Square(_), Some(_)) => return Err(EmbedSpecError::MaxSideOfSquare),
             (ImageSize::Square(_), None) => {}
+        }
+        if self.provider != Provider::Cpu && self.convolution == Convolution::Auto {
+            return Err(EmbedSpecError::BadValue {
+                key: "convolution",
+                value: self.convolution.to_string(),
+                expected: "`direct` with any provider but cpu".to_owned(),
+            });
         }
         if !self.provider.has(self.precision) {
             let (provider, precision) = (self.provider, self.precision);
@@ -593,7 +628,8 @@ mod tests {
             vgg16(|options| options.image_size = ImageSize::Native),
             vgg16(|options| (options.image_size, options.max_side) = (ImageSize::Native, Some(300))),
             vgg16(|options| {
-                (options.precision, options.provider) = (Precision::Bf16, Provider::OpenVino);
+                (options.precision, options.provider) = (Precision::Bf16, ProviderChoice::Auto);
+                options.on_this_machine = false;
             }),
             vgg16(|options| {
                 options.image_size = ImageSize::Square(100);
@@ -639,7 +675,9 @@ mod tests {
     #[test]
     fn precisions_go_with_providers_that_have_them() {
         let spec = |precision, provider| {
-            vgg16(|options| (options.precision, options.provider) = (precision, provider))
+            vgg16(|options| {
+                (options.precision, options.provider) = (precision, ProviderChoice::Only(provider));
+            })
         };
         let refused = spec(Precision::Bf16, Provider::Cpu);
         assert!(matches!(refused, Err(EmbedSpecError::NoSuchPrecision { .. })));
@@ -683,6 +721,7 @@ mod tests {
             ("embed/2", "embed/3"),
             ("max_side=none", "max_side=300"),
             ("provider=cpu", "provider=gpu"),
+            ("provider=cpu", "provider=cuda"),
             ("precision=fp32", "precision=bf16"),
             ("width=512", "width=0"),
             ("width=512", "width=512 width=512"),

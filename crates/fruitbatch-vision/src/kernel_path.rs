@@ -1,15 +1,34 @@
 //! Which kernels make features: photos done by different ones may differ in the last bits.
 
-use crate::embed_spec::{Convolution, EmbedSpec, Precision};
+use crate::embed_spec::{EmbedSpec, Precision};
+use crate::provider::Provider;
+use crate::runtime::loaded_version;
 
-/// The instruction set, the provider and the way of convolving that a spec comes down to on this machine, such as
-/// `x86_64-avx512 cpu winograd`: features made by the same path are the same bits.
-pub fn kernel_path(spec: &EmbedSpec) -> String {
-    let convolution = match (spec.convolution, spec.precision) {
-        (Convolution::Auto, Precision::Fp32) => "winograd",
-        (Convolution::Auto | Convolution::Direct, _) => "direct",
+/// The instruction set (of a GPU its model), ONNX Runtime's version, the provider and the way of convolving that a spec comes down to
+/// in this process, such as `x86_64-avx512 onnxruntime-1.31.1 cpu winograd`: features made by the same path are the same bits.
+/// `is_fast`: whether the model has convolutions that are computed by [`fruitbatch_winograd`].
+pub(crate) fn kernel_path(spec: &EmbedSpec, is_fast: bool) -> String {
+    let processor = match spec.provider {
+        Provider::Cpu | Provider::OpenVino | Provider::CoreMl => instruction_set(spec.precision),
+        Provider::Cuda | Provider::TensorRt => gpu(),
     };
-    format!("{} {} {convolution}", instruction_set(spec.precision), spec.provider)
+    let version = loaded_version().unwrap_or_else(|| "unknown".to_owned());
+    let convolution = if is_fast { "winograd" } else { "direct" };
+    format!("{processor} onnxruntime-{version} {} {convolution}", spec.provider)
+}
+
+/// The model of the first GPU that NVIDIA's driver tells of.
+fn gpu() -> String {
+    let mut gpus: Vec<_> = std::fs::read_dir("/proc/driver/nvidia/gpus")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|gpu| gpu.path())
+        .collect();
+    gpus.sort();
+    let about = gpus.first().and_then(|gpu| std::fs::read_to_string(gpu.join("information")).ok());
+    let model = about.iter().flat_map(|about| about.lines()).find_map(|line| line.strip_prefix("Model:"));
+    model.map_or_else(|| "gpu".to_owned(), |model| model.trim().replace(' ', "-"))
 }
 
 /// What decides which kernels ONNX Runtime, gemm and pulp choose.
@@ -84,17 +103,17 @@ mod tests {
 
     #[test]
     fn paths_tell_kernels_apart_and_nothing_else() {
-        let path = |change: fn(&mut EmbedOptions)| {
+        let spec = |change: fn(&mut EmbedOptions)| {
             let mut options = EmbedOptions::new("vgg16");
             change(&mut options);
-            kernel_path(&EmbedSpec::resolve(&Catalogue::compiled_in(), &options).unwrap())
+            EmbedSpec::resolve(&Catalogue::compiled_in(), &options).unwrap()
         };
-        let reference = path(|_| {});
+        let reference = kernel_path(&spec(|_| {}), true);
         assert!(
             reference.starts_with(std::env::consts::ARCH) && reference.ends_with(" cpu winograd"),
             "{reference}"
         );
-        assert_eq!(reference, path(|options| options.batch_size = Some(1)));
-        assert_ne!(reference, path(|options| options.convolution = Convolution::Direct));
+        assert_eq!(reference, kernel_path(&spec(|options| options.batch_size = Some(1)), true));
+        assert_ne!(reference, kernel_path(&spec(|_| {}), false));
     }
 }

@@ -3,7 +3,7 @@
 //! A process that makes features takes
 //!
 //! ```text
-//! program + 4 x parameters + transformed + threads x workspace + pixels x bytes a pixel + slots x (reading + decoding)
+//! program + 4 x parameters + transformed + threads x workspace + pixels x (bytes a pixel + slots x 12) + slots x (reading + decoding)
 //! ```
 //!
 //! * *program*: 100 MB, ONNX Runtime's library included.
@@ -12,13 +12,17 @@
 //!   ([`fruitbatch_winograd`]): instead of the copies, that is, and one more.
 //! * *workspace*: 20 MB a thread, for the tiles of fast convolutions or ONNX Runtime's own blocks.
 //! * *pixels*: those of a batch, times the bytes that the most demanding operator reads and writes for each of them, times 2.25: ONNX
-//!   Runtime keeps what it once asked for, and asks for powers of two.
+//!   Runtime keeps what it once asked for, and asks for powers of two. And once more as the model's input, for each slot.
 //! * *reading*: what [the scan](https://docs.rs/fruitbatch-scan) holds: at most four batches of photos as they are stored.
-//! * *decoding*: 6 bytes for each pixel of the photo that is being decoded (14 for a progressive JPEG).
+//! * *decoding*: 14 bytes for each pixel of the photo that is being decoded, which is what a progressive JPEG takes (a baseline one: 6).
 //!
 //! With a [`MemoryLimit`], an eighth of it is for reading; of what is left beside program, weights and workspaces, a half at most is for
 //! the batch and the rest for decoding. Batches shrink until they fit; a photo that is too large to be decoded beside others is
 //! decoded alone; one that is too large for that, too, is a failure that says so.
+//!
+//! What isn't in it: a photo's file that is larger than its share of reading, up to four times; files made to cost, of which a decoder
+//! takes up to 25 bytes a pixel and 64 MiB; a second model in the same process; and other providers than the processor, whose
+//! libraries keep copies of their own.
 
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
@@ -39,7 +43,9 @@ const BYTES_A_VALUE: u64 = 4;
 const ARENA_QUARTERS: u64 = 9;
 /// The side at which feature maps are looked at: padding at their rims weighs less the larger they are.
 const LOOKED_AT: u32 = 224;
-const DECODING: u64 = 6;
+const DECODING: u64 = 14;
+/// A photo as a model's input: three planes of float32.
+const INPUT: u64 = 12;
 /// Photos of no more pixels are decoded beside others when there is no limit: those of a good camera.
 const USUAL_PHOTO: u64 = 24_000_000;
 /// The share of a limit that is for reading.
@@ -130,16 +136,19 @@ impl ModelMemory {
             (ImageSize::Square(side), _) | (ImageSize::Native, Some(side)) => u64::from(side),
             (ImageSize::Native, None) => 0,
         };
-        let one_photo = side * side * self.pixel;
+        // Each slot gathers a batch of its own.
+        let pixel = self.pixel + limit.slots * INPUT;
+        let one_photo = side * side * pixel;
         let rest = limit.bytes.saturating_sub(reading + fixed);
         if rest / 2 < one_photo {
             return Err((fixed + 2 * one_photo) * READING_SHARE / (READING_SHARE - 1) + 1);
         }
-        let (wanted, _) = spec.batch_limits();
-        let batch = (wanted * self.pixel).min(rest / 2);
+        // A photo that is larger than a batch is one by itself.
+        let wanted = spec.batch_limits().0.max(side * side);
+        let batch = (wanted * pixel).min(rest / 2);
         let decoded_alone = (rest - batch) / DECODING;
         Ok(Shares {
-            batch_pixels: batch / self.pixel.max(1),
+            batch_pixels: batch / pixel,
             decoded_beside_others: decoded_alone / limit.slots.max(1),
             decoded_alone,
         })
@@ -190,9 +199,17 @@ mod tests {
             let fixed = PROGRAM + VGG16.parameters + 2 * WORKSPACE;
             let reading = 2 * READ_BATCHES * limit(bytes).read_batch_bytes();
             let decoding = (shares.decoded_alone).max(2 * shares.decoded_beside_others) * DECODING;
-            let all = fixed + reading + shares.batch_pixels * VGG16.pixel + decoding;
+            let all = fixed + reading + shares.batch_pixels * (VGG16.pixel + 2 * INPUT) + decoding;
             assert!(all <= bytes, "{bytes}: {all}");
         }
+    }
+
+    #[test]
+    fn one_photo_larger_than_a_batch_is_counted_as_what_it_is() {
+        let native =
+            EmbedSpec { image_size: ImageSize::Native, max_side: Some(512), batch_size: 1, ..spec() };
+        let shares = VGG16.share(&limit(4_000_000_000), &native).unwrap();
+        assert_eq!(shares.batch_pixels, 512 * 512);
     }
 
     #[test]

@@ -4,8 +4,8 @@ use fruitbatch_image::RgbImage;
 
 use crate::embed_spec::EmbedSpec;
 
-/// All batches that are waiting to be filled hold no more pixels than this (12 bytes each): photos at native
-/// size come in many sizes, and each size waits for its own batch.
+/// All batches that are waiting to be filled hold no more pixels than this (12 bytes each), or than one batch if memory is limited:
+/// photos at native size come in many sizes, and each size waits for its own batch.
 const MOST_WAITING_PIXELS: usize = 8 << 20;
 
 /// Photos of one size, as the model's input.
@@ -36,6 +36,8 @@ pub(crate) struct MiniBatchCollector<'spec> {
     /// In a batch, unless it holds one photo only: a model's memory grows with a batch's pixels.
     most_pixels: u64,
     most_photos: usize,
+    /// Pixels of all batches that wait to be filled.
+    most_waiting: usize,
     /// One for each size, in the order of their first photos.
     waiting: Vec<MiniBatch>,
 }
@@ -44,7 +46,8 @@ impl<'spec> MiniBatchCollector<'spec> {
     /// Batches of no more than `most_pixels`, and of no more than the spec has.
     pub(crate) fn new(spec: &'spec EmbedSpec, most_pixels: u64) -> Self {
         let (pixels, most_photos) = spec.batch_limits();
-        Self { spec, most_pixels: most_pixels.min(pixels), most_photos, waiting: Vec::new() }
+        let most_waiting = usize::try_from(most_pixels).unwrap_or(usize::MAX).min(MOST_WAITING_PIXELS);
+        Self { spec, most_pixels: most_pixels.min(pixels), most_photos, most_waiting, waiting: Vec::new() }
     }
 
     /// Adds a photo; gives back what is to be run now.
@@ -62,7 +65,7 @@ impl<'spec> MiniBatchCollector<'spec> {
         batch.rows.push(row);
         if batch.rows.len() >= photos_when_full {
             vec![self.waiting.remove(index)]
-        } else if self.waiting.iter().map(MiniBatch::pixels).sum::<usize>() > MOST_WAITING_PIXELS {
+        } else if self.waiting.iter().map(MiniBatch::pixels).sum::<usize>() > self.most_waiting {
             self.take_all()
         } else {
             Vec::new()

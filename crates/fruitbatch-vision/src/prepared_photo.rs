@@ -53,33 +53,30 @@ impl<'spec> PhotoPreparer<'spec> {
         })
     }
 
-    /// Decodes one photo: beside others, or alone if it is large. Its header says which, before anything is decoded.
-    fn decode(&self, file: &[u8]) -> Result<RgbImage, PhotoFailure> {
-        let decode = |max_pixels: u64| {
-            (self.decode)(file, &DecodeLimits { max_pixels, max_bytes: self.spec.max_bytes })
-        };
+    /// Prepares a photo beside others, or alone if it is large. Its header says which, before anything is decoded.
+    fn decode_and_resize(&mut self, file: &[u8]) -> Result<RgbImage, PhotoFailure> {
+        let (gate, decode, max_bytes) = (self.gate, self.decode, self.spec.max_bytes);
+        let decode = |max_pixels: u64| decode(file, &DecodeLimits { max_pixels, max_bytes });
         let most = self.spec.max_pixels.min(self.shares.decoded_alone);
         let beside_others = most.min(self.shares.decoded_beside_others);
-        let first = {
-            let _decoding = self.gate.beside_others();
-            decode(beside_others)
-        };
-        let outcome = match first {
-            Err(DecodeError::TooLarge { .. }) if beside_others < most => {
-                let _decoding = self.gate.alone();
-                decode(most)
+        {
+            let _preparing = gate.beside_others();
+            match decode(beside_others) {
+                Err(DecodeError::TooLarge { .. }) if beside_others < most => {}
+                outcome => return self.resize(outcome),
             }
-            outcome => outcome,
-        };
-        outcome.map_err(|error| {
-            let is_for_memory = matches!(error, DecodeError::TooLarge { .. }) && most < self.spec.max_pixels;
-            let why = if is_for_memory { " (it follows from --memory-limit)" } else { "" };
-            PhotoFailure { reason: error.reason(), detail: format!("{error}{why}") }
-        })
+        }
+        let _preparing = gate.alone();
+        self.resize(decode(most))
     }
 
-    fn decode_and_resize(&mut self, file: &[u8]) -> Result<RgbImage, PhotoFailure> {
-        let photo = self.decode(file)?;
+    fn resize(&mut self, decoded: Result<RgbImage, DecodeError>) -> Result<RgbImage, PhotoFailure> {
+        let photo = decoded.map_err(|error| {
+            let is_for_memory =
+                matches!(error, DecodeError::TooLarge { limit, .. } if limit == self.shares.decoded_alone);
+            let why = if is_for_memory { " (it follows from --memory-limit)" } else { "" };
+            PhotoFailure { reason: error.reason(), detail: format!("{error}{why}") }
+        })?;
         match self.spec.image_size {
             ImageSize::Square(size) => Ok(self.resizer.resize(&photo, size, size, self.spec.resize.into())),
             ImageSize::Native => {

@@ -23,7 +23,7 @@ pub enum Provider {
     Cuda,
     /// An NVIDIA GPU, by kernels that TensorRT tunes when a model is loaded.
     TensorRt,
-    /// Apple's accelerators.
+    /// Apple's accelerators, which round as they see fit.
     CoreMl,
 }
 
@@ -110,6 +110,12 @@ impl Provider {
             }
             // Products of TensorFloat-32 have 10 bits of a number, no fp32.
             Self::Cuda => ep::CUDA::default().with_tf32(false).register(&mut builder),
+            // It takes TensorFloat-32 by itself, and has no option of its own to leave that.
+            Self::TensorRt if precision == Precision::Fp32 && !is_tf32_off() => {
+                return Err(error(
+                    "it computes fp32 in TensorFloat-32 unless NVIDIA_TF32_OVERRIDE=0 is set".to_owned(),
+                ));
+            }
             Self::TensorRt => ep::TensorRT::default()
                 .with_arbitrary_config("trt_bf16_enable", i32::from(precision == Precision::Bf16))
                 .register(&mut builder),
@@ -118,6 +124,11 @@ impl Provider {
         registered.map_err(|failure| error(failure.to_string()))?;
         builder.with_disable_cpu_fallback().map_err(|failure| error(failure.to_string()))
     }
+}
+
+/// Whether NVIDIA's libraries are told to compute fp32 in fp32.
+fn is_tf32_off() -> bool {
+    std::env::var("NVIDIA_TF32_OVERRIDE").is_ok_and(|value| value == "0")
 }
 
 /// Whether there is an NVIDIA driver with a GPU, as far as the file system tells.

@@ -164,7 +164,7 @@ fn loaded_or_load(build: RuntimeBuild) -> Result<OnnxRuntime, RuntimeError> {
     if build == RuntimeBuild::Cuda
         && let Some(folder) = library.parent()
     {
-        // Only now: an error of it asks the library for its text. The CUDA libraries that lie with it, which it doesn't look for there. Without them those of the system are taken, or the
+        // Behind the library itself, which makes the text of an error here. The CUDA libraries that lie with it, which it doesn't look for there. Without them those of the system are taken, or the
         // provider says which it misses.
         let _ = ort::ep::cuda::preload_dylibs(Some(folder), Some(folder));
     }
@@ -173,6 +173,11 @@ fn loaded_or_load(build: RuntimeBuild) -> Result<OnnxRuntime, RuntimeError> {
     let runtime = OnnxRuntime { version: version_of(&library), library, environment };
     *loaded = Some(runtime.clone());
     Ok(runtime)
+}
+
+/// The version of the library that is loaded, if one is.
+pub(crate) fn loaded_version() -> Option<String> {
+    LOADED.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|runtime| runtime.version.clone())
 }
 
 /// Where the standard build's shared library lies, without loading it.

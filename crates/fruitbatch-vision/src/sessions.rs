@@ -15,6 +15,7 @@ use crate::digest::ModelDigest;
 use crate::embed_spec::{Convolution, EmbedSpec, ImageSize, Precision};
 use crate::fast_convolutions::{FastConvolutions, take_convolutions};
 use crate::inference::{InferenceError, InferenceOptions, InferenceSession};
+use crate::kernel_path::kernel_path;
 use crate::memory::{DecodeGate, MemoryLimit, ModelMemory, Shares, parameter_bytes};
 use crate::mini_batches::{MiniBatch, MiniBatchCollector};
 use crate::model_files::{ModelFileError, ModelFiles, read_checked};
@@ -48,8 +49,8 @@ pub enum EmbedError {
     },
     /// Not even one photo fits.
     #[error(
-        "the model {digest} takes {least} bytes of memory at least with so many slots and threads, and --memory-limit is {limit}: raise \
-         it, or take fewer slots or a smaller --image-size"
+        "the model {digest} takes {least} bytes of memory at least with so many threads, and --memory-limit is {limit}: raise it, or take \
+         fewer slots or smaller photos (--image-size, --max-side)"
     )]
     MemoryLimit {
         /// The model.
@@ -118,8 +119,15 @@ struct SharedSession {
     /// Loaded on first use; the lock is held while a batch runs, so that the threads of one session aren't shared
     /// out among many, and other slots decode meanwhile.
     session: Mutex<Option<InferenceSession>>,
-    /// Known once it is loaded.
-    memory: OnceLock<ModelMemory>,
+    loaded: OnceLock<Loaded>,
+}
+
+/// What is known of a session once it is loaded.
+#[derive(Clone, Copy, Debug)]
+struct Loaded {
+    memory: ModelMemory,
+    /// Whether it has convolutions of our own.
+    is_fast: bool,
 }
 
 /// The models of a process, each loaded once, on first use, and shared by all slots.
@@ -197,15 +205,23 @@ impl ModelSessions {
     fn shares(&self, spec: &EmbedSpec) -> Result<Shares, EmbedError> {
         let Some(limit) = &self.memory_limit else { return Ok(Shares::UNLIMITED) };
         let shared = self.shared_session(spec);
-        if shared.memory.get().is_none() {
+        if shared.loaded.get().is_none() {
             self.with_session(spec, |_| Ok(()))?;
         }
-        let memory = shared.memory.get().expect("it is told when the session is loaded");
-        memory.share(limit, spec).map_err(|least| EmbedError::MemoryLimit {
+        let loaded = shared.loaded.get().expect("it is told when the session is loaded");
+        loaded.memory.share(limit, spec).map_err(|least| EmbedError::MemoryLimit {
             digest: spec.digest,
             least,
             limit: limit.bytes,
         })
+    }
+
+    /// The kernels that features of a spec are made by in this process: instruction set (of a GPU its model), ONNX Runtime's
+    /// version, provider, and way of convolving, such as `x86_64-avx512 onnxruntime-1.31.1 cpu winograd`. Features made by the same
+    /// ones are the same bits. What the model comes down to is known once it is loaded.
+    pub fn kernel_path(&self, spec: &EmbedSpec) -> String {
+        let is_fast = self.shared_session(spec).loaded.get().is_some_and(|loaded| loaded.is_fast);
+        kernel_path(spec, is_fast)
     }
 
     fn shared_session(&self, spec: &EmbedSpec) -> Arc<SharedSession> {
@@ -292,8 +308,8 @@ impl ModelSessions {
         let shared = self.shared_session(spec);
         let mut slot = shared.session.lock().unwrap_or_else(PoisonError::into_inner);
         if slot.is_none() {
-            let (session, memory) = self.load_session(&SessionKey::of(spec))?;
-            shared.memory.get_or_init(|| memory);
+            let (session, loaded) = self.load_session(&SessionKey::of(spec))?;
+            shared.loaded.get_or_init(|| loaded);
             *slot = Some(session);
         }
         match slot.as_mut() {
@@ -302,7 +318,7 @@ impl ModelSessions {
         }
     }
 
-    fn load_session(&self, key: &SessionKey) -> Result<(InferenceSession, ModelMemory), EmbedError> {
+    fn load_session(&self, key: &SessionKey) -> Result<(InferenceSession, Loaded), EmbedError> {
         let digest = key.digest;
         let canonical = read_checked(self.files.as_ref(), &digest)?;
         let mut model =
@@ -315,7 +331,10 @@ impl ModelSessions {
             (Convolution::Auto, Provider::Cpu) => take_convolutions(&mut model),
             _ => FastConvolutions::default(),
         };
-        let memory = ModelMemory::of(&model, stored, &convolutions);
+        let loaded = Loaded {
+            memory: ModelMemory::of(&model, stored, &convolutions),
+            is_fast: !convolutions.is_empty(),
+        };
         // The canonical bytes go here, and the written ones when ONNX Runtime has its own copy.
         let written = write_model(&model);
         drop(model);
@@ -327,7 +346,7 @@ impl ModelSessions {
         };
         let session = InferenceSession::load(&written, convolutions, options)
             .map_err(|source| EmbedError::Inference { digest, source })?;
-        Ok((session, memory))
+        Ok((session, loaded))
     }
 }
 

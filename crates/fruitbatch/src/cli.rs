@@ -131,7 +131,7 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "KIND", env = "FRUITBATCH_POOLING", help_heading = "Features")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pooling: Option<String>,
-    /// The arithmetic: fp32; int8, for which `fruitbatch model quantize` makes the model; or bf16, which OpenVINO has [default: fp32]
+    /// The arithmetic: fp32; int8, for which `fruitbatch model quantize` makes the model; or bf16, which OpenVINO and TensorRT have [default: fp32]
     #[arg(long, value_name = "KIND", env = "FRUITBATCH_PRECISION", help_heading = "Features")]
     #[serde(skip_serializing_if = "Option::is_none")]
     precision: Option<String>,

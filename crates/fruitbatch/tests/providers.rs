@@ -120,6 +120,9 @@ fn features_of_other_kernels_are_warned_of_or_refused() {
     let told = stderr(&mut place.run("out", &[]), 0);
     assert!(told.contains("different kernels"), "{told}");
     place.assert_nothing_lost("out", 12);
+    // What is mixed already is refused as well.
+    stderr(&mut place.run("out", &["--require-uniform-cpu"]), 1);
+    place.run("out", &[]).assert().success();
     assert_eq!(place.json("out/run.json")["kernel_paths"].as_array().expect("a list").len(), 2);
 }
 
