@@ -3,9 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
-use fruitbatch_learn::blocks::{BlockAccumulator, ROWS_PER_BLOCK};
-use fruitbatch_learn::moments::ColumnMoments;
-use ndarray::{ArrayView2, Axis};
+use fruitbatch_learn::moments::{ColumnMoments, Moments};
 
 mod common;
 
@@ -27,18 +25,10 @@ fn collecting(criterion: &mut Criterion) {
     group.sample_size(10);
     group.throughput(Throughput::Elements(ROWS as u64));
     group.bench_function(BenchmarkId::new("covariance", &size), |bencher| {
-        bencher.iter(|| common::moments(black_box(rows.view())));
+        bencher.iter(|| common::by_blocks(black_box(rows.view()), Moments::of_block));
     });
     group.bench_function(BenchmarkId::new("columns", &size), |bencher| {
-        bencher.iter(|| column_moments(black_box(rows.view())));
+        bencher.iter(|| common::by_blocks(black_box(rows.view()), ColumnMoments::of_block));
     });
     group.finish();
-}
-
-fn column_moments(rows: ArrayView2<'_, f32>) -> ColumnMoments {
-    let mut collected = BlockAccumulator::new();
-    for (block, rows) in (0..).zip(rows.axis_chunks_iter(Axis(0), ROWS_PER_BLOCK)) {
-        collected.add_block(block, ColumnMoments::of_block(rows)).expect("each block is added once");
-    }
-    collected.finish().expect("there are rows")
 }

@@ -3,6 +3,7 @@
 use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput};
+use fruitbatch_learn::moments::Moments;
 use fruitbatch_learn::{Components, Pca};
 use linfa::traits::{Fit, Transformer};
 use linfa::{DatasetBase, ParamGuard};
@@ -24,7 +25,7 @@ fn main() {
 
 fn components(criterion: &mut Criterion) {
     let rows = common::features(ROWS, COLUMNS);
-    let moments = common::moments(rows.view());
+    let moments = common::by_blocks(rows.view(), Moments::of_block);
     let params = Pca::params(Components::Count(COMPONENTS)).check().expect("the count is positive");
     let pca = params.fit_moments(&moments).expect("there are more rows and columns than components");
     let dataset = DatasetBase::from(rows.view());

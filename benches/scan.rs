@@ -60,14 +60,7 @@ async fn session_over(folder: &TempDir) -> SessionContext {
         .list(&root, &ListOptions::default())
         .await
         .expect("the folder can be listed");
-    let photos = listing.photos.into_iter().map(|photo| ImageRow {
-        path: photo.path,
-        modification_time: photo.modification_time,
-        length: photo.length,
-        etag: photo.etag,
-        label: None,
-        split: None,
-    });
+    let photos = listing.photos.into_iter().map(ImageRow::from);
     let table = ImageTable::new(listing.root, storage, photos.collect(), ScanOptions::default());
     let session = SessionContext::new_with_config(SessionConfig::new().with_target_partitions(2));
     session.register_table("images", Arc::new(table)).expect("no other table has that name");

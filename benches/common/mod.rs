@@ -5,8 +5,7 @@
 use std::time::Duration;
 
 use criterion::Criterion;
-use fruitbatch_learn::blocks::{BlockAccumulator, ROWS_PER_BLOCK};
-use fruitbatch_learn::moments::Moments;
+use fruitbatch_learn::blocks::{BlockAccumulator, Merge, ROWS_PER_BLOCK};
 use fruitbatch_samples::{SampleOptions, draw_in_memory};
 use ndarray::{Array2, ArrayView2, Axis};
 use rand::{Rng, SeedableRng};
@@ -40,11 +39,14 @@ pub(crate) fn features(rows: usize, columns: usize) -> Array2<f32> {
     })
 }
 
-/// The moments of all rows, block by block on this thread.
-pub(crate) fn moments(rows: ArrayView2<'_, f32>) -> Moments {
+/// What comes of all rows, block by block on this thread: of `Moments::of_block`, say.
+pub(crate) fn by_blocks<M: Merge>(
+    rows: ArrayView2<'_, f32>,
+    of_block: impl Fn(ArrayView2<'_, f32>) -> M,
+) -> M {
     let mut collected = BlockAccumulator::new();
     for (block, rows) in (0..).zip(rows.axis_chunks_iter(Axis(0), ROWS_PER_BLOCK)) {
-        collected.add_block(block, Moments::of_block(rows)).expect("each block is added once");
+        collected.add_block(block, of_block(rows)).expect("each block is added once");
     }
     collected.finish().expect("there are rows")
 }

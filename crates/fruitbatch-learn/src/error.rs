@@ -1,5 +1,7 @@
 //! What can go wrong while fitting or applying a model, and what to do about it.
 
+use crate::density::MAX_DENSITY_ROWS;
+use crate::mixture::MAX_MIXTURE_WIDTH;
 use crate::pca::{MAX_COVARIANCE_WIDTH, MAX_GRAM_ROWS};
 
 /// Why a fit, or the use of a fitted model on new rows, was refused.
@@ -106,6 +108,35 @@ pub enum LearnError {
         "all rows to fit on are equal, so no number of components keeps a share of the variance; give the number of components as a count"
     )]
     NoVariance,
+    /// Components too many for the covariances of a Gaussian mixture.
+    #[error(
+        "{width} components are too many for a Gaussian mixture, which takes up to {MAX_MIXTURE_WIDTH}; ask for fewer components"
+    )]
+    TooWideForMixture {
+        /// Components kept.
+        width: usize,
+    },
+    /// A component of a Gaussian mixture has shrunk to fewer dimensions than the rows have.
+    #[error(
+        "a component of the Gaussian mixture lies in fewer dimensions than there are components of the features (reg_covar {reg_covar}); ask for fewer components or clusters, or raise reg_covar"
+    )]
+    MixtureCollapsed {
+        /// What was added to the variances.
+        reg_covar: f64,
+    },
+    /// Too many rows to compare all pairs of them.
+    #[error(
+        "{rows} rows are too many for clusters by density, which take up to {MAX_DENSITY_ROWS}; use KMeans, or fit on a split"
+    )]
+    TooManyRows {
+        /// Rows to fit on.
+        rows: usize,
+    },
+    /// Clusters by density that aren't there.
+    #[error(
+        "all rows are noise: nowhere do rows lie close enough together; raise eps (for DBSCAN) or lower min_samples or min_cluster_size"
+    )]
+    OnlyNoise,
     /// The silhouette is undefined for every number of clusters tried.
     #[error(
         "no number of clusters could be chosen: the rows to fit on don't fall apart into two groups; give the number of clusters"
@@ -124,6 +155,34 @@ pub enum LearnError {
     EigenvaluesNotFound {
         /// Rows (and columns) of the matrix.
         size: usize,
+    },
+    /// There is nothing to tell apart.
+    #[error("the rows to train on have {labels} labels, but 2 are needed; add photos of another label")]
+    TooFewLabels {
+        /// Labels of the rows to train on.
+        labels: usize,
+    },
+    /// A label has too few rows to train and to test on.
+    #[error("label {label} has {rows} rows, but {needed} are needed; add photos of it or leave it out")]
+    TooFewRowsOfLabel {
+        /// The label's number.
+        label: u32,
+        /// Rows with that label.
+        rows: usize,
+        /// The least number that works.
+        needed: usize,
+    },
+    /// The descent of a classifier's loss stopped with an error, which finite features don't show in practice.
+    #[error("the classifier couldn't be trained: {reason}; please report it together with the features")]
+    DescentFailed {
+        /// What the optimiser says.
+        reason: String,
+    },
+    /// The operating system refused a thread.
+    #[error("a thread couldn't be started: {reason}; allow this process more threads")]
+    ThreadNotStarted {
+        /// What the operating system says.
+        reason: String,
     },
     /// linfa's own checks; its traits ask for this conversion.
     #[error("linfa refused the data: {0}")]
@@ -148,20 +207,22 @@ pub enum ModelError {
     },
     /// The manifest is no valid JSON of the expected form.
     #[error(
-        "`manifest.json` can't be read as a model manifest: {reason}; copy the whole model folder again or fit again"
+        "`{file}` can't be read as a model manifest: {reason}; copy the whole model folder again or fit again"
     )]
     Manifest {
+        /// Name of the manifest inside of the model folder.
+        file: &'static str,
         /// What is wrong, and where.
         reason: String,
     },
     /// The model was written in a form that this version doesn't know.
     #[error(
-        "the model has format version {found}, this program reads version {supported}; use the program version {written_by} that wrote it, or fit again"
+        "the model has format version {found}, this program reads up to version {supported}; use the program version {written_by} that wrote it, or fit again"
     )]
     FormatVersion {
         /// The version in the manifest.
         found: u32,
-        /// The version that this crate reads and writes.
+        /// The version that this crate writes, and the last that it reads.
         supported: u32,
         /// The crate version that wrote the manifest.
         written_by: String,

@@ -1,21 +1,24 @@
-//! The chain from features to clusters: scaler, PCA, optional normalisation, KMeans, and the figures about it.
+//! The chain from features to clusters: scaler, PCA, optional normalisation, clusters, and the figures about it.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 use std::time::Instant;
 
-use linfa::traits::Fit;
-use linfa::{DatasetBase, ParamGuard};
-use ndarray::{Array2, ArrayView2};
+use linfa::ParamGuard;
+use ndarray::{Array2, ArrayView2, Axis, CowArray};
 use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
 use crate::cluster_choice::{ClusterChoice, choose_n_clusters};
-use crate::metrics::{ContingencyTable, MAX_SILHOUETTE_ROWS, sampled_mean_silhouette};
-use crate::model::{LearnModel, Projection, label_centres};
+use crate::clusterer::{Clusterer, ClustererFit};
+use crate::density::NOISE;
+use crate::kmeans::Restarts;
+use crate::metrics::{ContingencyTable, Dispersion, MAX_SILHOUETTE_ROWS, Silhouette, sampled_silhouette};
+use crate::model::{FitFigures, LearnModel, Projection, label_centres};
 use crate::moments::{ColumnMoments, Moments};
 use crate::pca::PcaSolver;
-use crate::rows::{SelectedRows, check_finite};
+use crate::rows::{SelectedRows, check_finite, unit_rows};
 use crate::spec::{ClusterCount, LearnSpec};
 
 /// What [`fit`] returns.
@@ -25,12 +28,15 @@ pub struct Fitted {
     pub model: LearnModel,
     /// The rows' scores on the components, n x k, all rows. Before the normalisation, if that is on.
     pub projected: Array2<f64>,
-    /// The cluster of each row.
-    pub clusters: Vec<u32>,
-    /// The Euclidean distance of each row from its own centre, in the space that KMeans works in.
+    /// The cluster of each row, or [`NOISE`].
+    pub clusters: Vec<i32>,
+    /// The Euclidean distance of each row, in the space that clusters are made in, from its cluster's centre or mean; by
+    /// density from the nearest of the rows that the model keeps.
     pub distances: Vec<f64>,
     /// The figures.
     pub report: FitReport,
+    /// The silhouettes that the report's figures are of, noise left out; `None` where they are undefined.
+    pub silhouette: Option<Silhouette>,
     /// Seconds by stage.
     pub timings: FitTimings,
 }
@@ -50,24 +56,53 @@ pub struct FitReport {
     pub explained_variance: Vec<f64>,
     /// The same as shares of the total.
     pub explained_variance_ratio: Vec<f64>,
-    /// Number of clusters.
+    /// Number of clusters, without noise.
     pub n_clusters: usize,
-    /// How that number was chosen; null if it was given.
+    /// How that number was chosen; null if it was given, or found with the clusters.
     pub n_clusters_choice: Option<ClusterChoice>,
     /// Rows in each cluster, all rows.
     pub cluster_sizes: Vec<usize>,
-    /// Sum of the squared distances of the rows fitted on from their centres.
-    pub inertia: f64,
-    /// Rounds of the winning KMeans run.
-    pub n_iter: usize,
-    /// Mean silhouette; null where it is undefined.
+    /// Rows in no cluster, all rows; only by density are there any.
+    #[serde(default)]
+    pub noise_rows: usize,
+    /// Sum of the squared distances of the rows fitted on from their centres; null for an algorithm without centres.
+    pub inertia: Option<f64>,
+    /// Rounds of the winning run; null for an algorithm without rounds.
+    pub n_iter: Option<usize>,
+    /// Mean logarithm of the density of the rows fitted on; null but for a Gaussian mixture.
+    #[serde(default)]
+    pub log_likelihood: Option<f64>,
+    /// How far the runs agree that the clustering was taken from; null but for KMeans.
+    #[serde(default)]
+    pub restarts: Option<Restarts>,
+    /// Mean silhouette; null where it is undefined. Rows in no cluster don't count, here
+    /// and in the figures up to `davies_bouldin`.
     pub silhouette: Option<f64>,
-    /// Rows that the silhouette was taken over: all, or a sample of [`MAX_SILHOUETTE_ROWS`].
+    /// Rows that the silhouette was taken over: all in clusters, or a sample of [`MAX_SILHOUETTE_ROWS`].
     pub silhouette_rows: usize,
-    /// Adjusted Rand index over all rows that have a label, fitted on or not; null without labels.
+    /// Mean silhouette of each cluster's rows, of the same rows; null for a cluster that has none among them.
+    #[serde(default)]
+    pub silhouette_by_cluster: Vec<Option<f64>>,
+    /// Caliński and Harabasz's score of all rows in clusters (the higher the better); null where it is undefined.
+    #[serde(default)]
+    pub calinski_harabasz: Option<f64>,
+    /// Davies and Bouldin's score of all rows in clusters (the lower the better); null where it is undefined.
+    #[serde(default)]
+    pub davies_bouldin: Option<f64>,
+    /// Adjusted Rand index over all rows that have a label, fitted on or not; null without labels. Rows in no cluster are one
+    /// more cluster here and below, as in scikit-learn.
     pub ari: Option<f64>,
     /// Normalised mutual information (arithmetic mean) over the same rows; null without labels.
     pub nmi: Option<f64>,
+    /// How far each cluster holds one label alone, from 0 to 1, over the same rows; null without labels.
+    #[serde(default)]
+    pub homogeneity: Option<f64>,
+    /// How far each label is in one cluster alone, from 0 to 1, over the same rows; null without labels.
+    #[serde(default)]
+    pub completeness: Option<f64>,
+    /// Share of the same rows that bear the most frequent label of their cluster; null without labels.
+    #[serde(default)]
+    pub purity: Option<f64>,
     /// Rows that have a label.
     pub labelled_rows: usize,
     /// Label by cluster over the same rows; null without labels.
@@ -83,9 +118,9 @@ pub struct FitTimings {
     pub projection_seconds: f64,
     /// Trying numbers of clusters; 0 if the number was given.
     pub cluster_choice_seconds: f64,
-    /// KMeans.
+    /// Making the clusters.
     pub clustering_seconds: f64,
-    /// Clusters of all rows, silhouette, ARI, NMI.
+    /// Clusters of all rows and the figures about them.
     pub scoring_seconds: f64,
 }
 
@@ -98,9 +133,11 @@ pub struct FitTimings {
 /// - `threads`: no result depends on it.
 ///
 /// # Memory and time
-/// Held beside the features: the scores (8 n k bytes, twice with `fit_on`, normalisation or KMeans, which works on a copy),
+/// Held beside the features: the scores (8 n k bytes, twice with `fit_on`, normalisation or KMeans, which works on a copy;
+/// see [`mixture`](crate::mixture) and [`density`](crate::density) for those),
 /// about 8 d^2 (4 + t log2(n / 1024)) bytes at most for the moments on t threads (512 columns: below 100 MB; 4096 columns:
-/// some GB), and some 100 bytes a row for each KMeans run at work. Features are never copied as a whole. Time: n d^2 for
+/// some GB), and some 100 bytes a row for each KMeans run at work. Features are copied as a whole only where
+/// [`LearnSpec::normalize_features`] is on. Time: n d^2 for
 /// the moments, d^3 for the components (0.02 s for 512 columns, 11 s for 4096), n k times the number of clusters, rounds and
 /// runs for KMeans. By the Gram way (see [`pca`](crate::pca)) n^2 takes the place of d^2 and n^3 that of d^3.
 ///
@@ -116,11 +153,12 @@ pub fn fit(
 ) -> Result<Fitted, LearnError> {
     spec.check()?;
     let (row_count, width) = features.dim();
-    let rows = SelectedRows::new(features, fit_on)?;
+    let unit_features = spec.normalize_features.then(|| unit_rows(features));
+    let rows = SelectedRows::new(unit_features.as_ref().map_or(features.view(), Array2::view), fit_on)?;
     if let Some(labels) = labels {
         check_labels(labels, row_count)?;
     }
-    check_enough(rows.len(), width, spec.kmeans.n_clusters)?;
+    check_enough(rows.len(), width, spec)?;
     let pca_solver = PcaSolver::for_size(rows.len(), width)?;
     check_finite(features)?;
     let mut timings = FitTimings::default();
@@ -144,7 +182,7 @@ pub fn fit(
     timings.components_seconds = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
-    let projection = Projection { scaler, pca, normalize: spec.normalize };
+    let projection = Projection::new(spec, scaler, pca);
     let projected = projection.project(features, threads);
     let points = projection.clustering_points(&projected);
     timings.projection_seconds = start.elapsed().as_secs_f64();
@@ -152,36 +190,48 @@ pub fn fit(
     let points_to_fit = rows.choose_from(&points);
     let start = Instant::now();
     let (n_clusters, n_clusters_choice) = match spec.kmeans.n_clusters {
-        ClusterCount::Count(n_clusters) => (n_clusters, None),
-        ClusterCount::Auto => {
-            let choice = choose_n_clusters(points_to_fit.view(), &spec.kmeans, threads)?;
+        ClusterCount::Range { .. } | ClusterCount::Auto if spec.algorithm.takes_n_clusters() => {
+            let choice = choose_n_clusters(points_to_fit.view(), spec, threads)?;
             timings.cluster_choice_seconds = start.elapsed().as_secs_f64();
             (choice.n_clusters, Some(choice))
         }
+        given => (*given.candidates().start(), None),
     };
     let start = Instant::now();
-    let kmeans = spec.kmeans.params(n_clusters, threads).fit(&DatasetBase::from(points_to_fit.view()))?;
+    let ClustererFit { clusterer, inertia, n_iter, log_likelihood, restarts } =
+        Clusterer::fit(points_to_fit.view(), spec, n_clusters, threads)?;
     timings.clustering_seconds = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
-    let assignment = kmeans.assign(points.view(), threads);
-    let silhouette = sampled_mean_silhouette(
-        points.view(),
-        &assignment.clusters,
+    let assignment = clusterer.assign(points.view(), threads);
+    let n_clusters = clusterer.n_clusters();
+    let in_clusters: Vec<usize> = (0..row_count).filter(|&row| assignment.clusters[row] != NOISE).collect();
+    let noise_rows = row_count - in_clusters.len();
+    let (clustered_points, clustered) = if noise_rows == 0 {
+        (CowArray::from(points.view()), Cow::Borrowed(&assignment.clusters))
+    } else {
+        let clusters = in_clusters.iter().map(|&row| assignment.clusters[row]).collect();
+        (points.select(Axis(0), &in_clusters).into(), Cow::Owned(clusters))
+    };
+    let silhouette = sampled_silhouette(
+        clustered_points.view(),
+        &clustered,
         MAX_SILHOUETTE_ROWS,
         spec.kmeans.seed,
         threads,
     )?;
+    let dispersion = Dispersion::new(clustered_points.view(), &clustered, threads)?;
+    let mut cluster_sizes = vec![0; n_clusters];
+    for &cluster in clustered.iter() {
+        cluster_sizes[cluster as usize] += 1;
+    }
+    drop(clustered_points);
     let contingency = match labels {
         Some(labels) => {
             Some(ContingencyTable::new(labels, &assignment.clusters)?).filter(|table| table.rows() > 0)
         }
         None => None,
     };
-    let mut cluster_sizes = vec![0; n_clusters];
-    for &cluster in &assignment.clusters {
-        cluster_sizes[cluster as usize] += 1;
-    }
     timings.scoring_seconds = start.elapsed().as_secs_f64();
 
     let report = FitReport {
@@ -194,12 +244,23 @@ pub fn fit(
         n_clusters,
         n_clusters_choice,
         cluster_sizes,
-        inertia: kmeans.inertia(),
-        n_iter: kmeans.n_iter(),
-        silhouette: silhouette.map(|silhouette| silhouette.mean),
-        silhouette_rows: silhouette.map_or(0, |silhouette| silhouette.rows),
+        noise_rows,
+        inertia,
+        n_iter,
+        log_likelihood,
+        restarts,
+        silhouette: silhouette.as_ref().map(|silhouette| silhouette.mean),
+        silhouette_rows: silhouette.as_ref().map_or(0, |silhouette| silhouette.values.len()),
+        silhouette_by_cluster: silhouette.as_ref().map_or_else(Vec::new, |silhouette| {
+            (0..n_clusters as i32).map(|cluster| silhouette.by_cluster.get(&cluster).copied()).collect()
+        }),
+        calinski_harabasz: dispersion.calinski_harabasz(),
+        davies_bouldin: dispersion.davies_bouldin(),
         ari: contingency.as_ref().and_then(ContingencyTable::adjusted_rand_index),
         nmi: contingency.as_ref().and_then(ContingencyTable::normalized_mutual_information),
+        homogeneity: contingency.as_ref().and_then(ContingencyTable::homogeneity),
+        completeness: contingency.as_ref().and_then(ContingencyTable::completeness),
+        purity: contingency.as_ref().and_then(ContingencyTable::purity),
         labelled_rows: contingency.as_ref().map_or(0, |table| table.rows() as usize),
         contingency,
     };
@@ -209,7 +270,8 @@ pub fn fit(
     let model = LearnModel {
         spec: spec.clone(),
         projection,
-        kmeans,
+        figures: FitFigures { inertia, n_iter, log_likelihood },
+        clusterer,
         rows_fitted: report.rows_fitted,
         label_centres,
         label_names: Vec::new(),
@@ -221,20 +283,21 @@ pub fn fit(
         clusters: assignment.clusters,
         distances: assignment.distances,
         report,
+        silhouette,
         timings,
     })
 }
 
-fn check_enough(rows: usize, width: usize, n_clusters: ClusterCount) -> Result<(), LearnError> {
-    match (rows, n_clusters) {
+fn check_enough(rows: usize, width: usize, spec: &LearnSpec) -> Result<(), LearnError> {
+    match (rows, spec.kmeans.n_clusters) {
         _ if width == 0 => Err(LearnError::NoColumns),
         (0, _) => Err(LearnError::NoRows),
         (1, _) => Err(LearnError::TooFewRows { rows, needed: 2 }),
-        (2, ClusterCount::Auto) => Err(LearnError::TooFewRows { rows, needed: 3 }),
+        _ if !spec.algorithm.takes_n_clusters() => Ok(()),
         (_, ClusterCount::Count(n_clusters)) if n_clusters > rows => {
             Err(LearnError::MoreClustersThanRows { rows, n_clusters })
         }
-        _ => Ok(()),
+        (_, n_clusters) => n_clusters.check_rows(rows),
     }
 }
 

@@ -33,9 +33,13 @@
 //! |---|---|---|
 //! | scaler | [`StandardScaler`] | scikit-learn's or Spark ML's |
 //! | components | [`Pca`] | exact, whole spectrum |
-//! | clusters | [`KMeans`] | scikit-learn's start and stopping rule |
+//! | clusters | [`KMeans`] | scikit-learn's start and stopping rule; also by direction (spherical) |
+//! | | [`GaussianMixture`] | full covariances, scikit-learn's steps |
+//! | | [`DensityClusters`] | DBSCAN and HDBSCAN, with noise |
 //! | number of clusters | [`choose_n_clusters`] | highest mean silhouette |
 //! | figures | [`metrics`] | scikit-learn's values |
+//!
+//! Beside the chain, [`tsne`] shows scores in the plane, and [`classifier`] learns labels from features.
 //!
 //! Each step stands by itself behind linfa's traits: parameters are checked by [`linfa::ParamGuard`], fitted by
 //! [`linfa::traits::Fit`], applied by [`linfa::traits::Transformer`] and [`linfa::traits::Predict`] (which return a `Result`
@@ -63,28 +67,43 @@
 //! fifth of the width, its ratios cover only what it kept, and its `explained_variance` divides by `k - 1` where the number
 //! of rows belongs. Where it is right, the tests compare with it.
 
+mod array_files;
 pub mod blocks;
+pub mod classifier;
 mod cluster_choice;
+mod clusterer;
+pub mod density;
 mod eigen;
 mod error;
 mod fit;
 pub mod kmeans;
+mod membership;
 pub mod metrics;
+pub mod mixture;
 pub mod model;
 pub mod moments;
+pub mod neighbours;
 mod npy;
 pub mod pca;
 mod rows;
 pub mod scaler;
 pub mod spec;
+pub mod tsne;
 
 pub use cluster_choice::{
     ClusterChoice, MAX_CHOICE_ROWS, MAX_CHOSEN_CLUSTERS, TriedClusters, choose_n_clusters,
 };
+pub use clusterer::Clusterer;
+pub use density::{DensityClusters, NOISE};
 pub use error::{LearnError, ModelError};
 pub use fit::{FitReport, FitTimings, Fitted, fit};
-pub use kmeans::{KMeans, KMeansInit, KMeansParams, KMeansValidParams};
+pub use kmeans::{KMeans, KMeansInit, KMeansParams, KMeansValidParams, Restarts};
+pub use membership::fuzzy_membership;
+pub use mixture::GaussianMixture;
 pub use model::{LearnModel, Lineage, Predictions};
 pub use pca::{Components, Pca, PcaParams, PcaSolver, PcaValidParams};
 pub use scaler::{ConstantColumns, StandardScaler, StandardScalerParams, StandardScalerValidParams};
-pub use spec::{ClusterCount, KMeansSpec, LearnSpec, PcaSpec, Preset, ScalerSpec};
+pub use spec::{
+    Algorithm, ClusterCount, DbscanSpec, GaussianMixtureSpec, HdbscanSpec, KMeansSpec, LearnSpec, PcaSpec,
+    Preset, ScalerSpec,
+};

@@ -9,10 +9,17 @@
 //! | `pca_mean.npy` | d | subtracted from scaled rows before they are projected |
 //! | `pca_components.npy` | k x d | components |
 //! | `pca_explained_variance.npy` | min(n, d) | variance along all components |
-//! | `kmeans_centres.npy` | c x k | centres |
+//! | `kmeans_centres.npy` | c x k | centres; only of KMeans, spherical or not |
+//! | `mixture_weights.npy` | c | shares of the components; only of a Gaussian mixture |
+//! | `mixture_means.npy` | c x k | their means; likewise |
+//! | `mixture_covariances.npy` | c x k x k | their covariances; likewise |
+//! | `density_rows.npy` | m x k | core rows of DBSCAN, all rows of HDBSCAN; only of these |
+//! | `density_clusters.npy` | m | their clusters, -1 for noise; likewise |
+//! | `density_radii.npy` | m | how far from each a row may be to belong with it; likewise |
 //! | `label_centres.npy` | l x k | mean of each label's rows; NaN for a label without rows; only with labels |
 //!
-//! The manifest holds the spec, the shape and sha256 of each file, versions, names of the labels and the lineage.
+//! The manifest holds the spec, the shape and sha256 of each file, versions, names of the labels and the lineage. Format
+//! version 1 knew KMeans alone; it is read too.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -20,36 +27,51 @@ use std::num::NonZeroUsize;
 
 use linfa::Float;
 use linfa::traits::{Predict, Transformer};
-use ndarray::{Array1, Array2, ArrayBase, ArrayD, ArrayView2, ArrayViewD, ArrayViewMut2, Axis, Data, Ix2};
+use ndarray::{
+    Array1, Array2, Array3, ArrayBase, ArrayView2, ArrayViewMut2, Axis, CowArray, Data, Ix2, IxDyn, aview1,
+};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::array_files::{self, ArrayFiles, of_dimension, parse_manifest};
 use crate::blocks::{ROWS_PER_BLOCK, reduce_blocks};
+use crate::clusterer::Clusterer;
+use crate::density::{DensityClusters, NOISE};
 use crate::kmeans::KMeans;
+use crate::mixture::{GaussianMixture, MAX_MIXTURE_WIDTH};
 use crate::pca::{Pca, PcaSolver};
-use crate::rows::{check_finite, check_width};
+use crate::rows::{check_finite, check_width, to_unit_length, unit_rows};
 use crate::scaler::StandardScaler;
-use crate::spec::LearnSpec;
-use crate::{LearnError, ModelError, npy};
+use crate::spec::{Algorithm, LearnSpec};
+use crate::{LearnError, ModelError};
 
 /// Name of the manifest inside of a model folder.
 pub const MANIFEST_FILE: &str = "manifest.json";
 
-/// The form of model folders that this crate writes and reads.
-pub const MODEL_FORMAT_VERSION: u32 = 1;
+/// The form of model folders that this crate writes. It reads this one and all before.
+pub const MODEL_FORMAT_VERSION: u32 = 2;
 
 /// Free facts about where a model comes from, such as the digest of the model that extracted the features.
 pub type Lineage = BTreeMap<String, serde_json::Value>;
 
-/// Scaler, PCA and the optional normalisation.
+/// Scaler, PCA and the optional normalisations around them.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Projection {
+    normalize_features: bool,
     pub(crate) scaler: StandardScaler,
     pub(crate) pca: Pca,
-    pub(crate) normalize: bool,
+    normalize: bool,
 }
 
 impl Projection {
+    pub(crate) fn new(spec: &LearnSpec, scaler: StandardScaler, pca: Pca) -> Self {
+        Self {
+            normalize_features: spec.normalize_features,
+            scaler,
+            pca,
+            normalize: spec.normalize || spec.algorithm == Algorithm::SphericalKMeans,
+        }
+    }
+
     /// Scores of checked rows, n x k, block by block. A row's scores don't depend on the rows around it.
     pub(crate) fn project<F: Float>(&self, rows: ArrayView2<'_, F>, threads: NonZeroUsize) -> Array2<f64> {
         let mut scores = Array2::zeros((rows.nrows(), self.pca.n_components()));
@@ -61,29 +83,29 @@ impl Projection {
             threads,
             blocks,
             |_, (rows, mut scores): (ArrayView2<'_, F>, ArrayViewMut2<'_, f64>)| {
-                scores.assign(&self.pca.project_rows(self.scaler.scale_rows(rows)));
+                let scaled = if self.normalize_features {
+                    self.scaler.scale_rows(unit_rows(rows).view())
+                } else {
+                    self.scaler.scale_rows(rows)
+                };
+                scores.assign(&self.pca.project_rows(scaled));
             },
         );
         scores
     }
 
-    /// What KMeans works on: the scores, or their directions.
+    /// What clusters are made of: the scores, or their directions.
     pub(crate) fn clustering_points<'a>(&self, scores: &'a Array2<f64>) -> Cow<'a, Array2<f64>> {
         if !self.normalize {
             return Cow::Borrowed(scores);
         }
         let mut directions = scores.clone();
-        for mut row in directions.rows_mut() {
-            let length = row.dot(&row).sqrt();
-            if length > 0.0 {
-                row /= length;
-            }
-        }
+        to_unit_length(&mut directions);
         Cow::Owned(directions)
     }
 }
 
-/// The mean of the rows fitted on of each label, in the space that KMeans works in; NaN where a label has none. `None` without
+/// The mean of the rows fitted on of each label, in the space that clusters are made in; NaN where a label has none. `None` without
 /// any label.
 pub(crate) fn label_centres(
     points: &Array2<f64>,
@@ -114,12 +136,21 @@ pub(crate) fn label_centres(
 pub struct Predictions {
     /// Scores on the components, n x k, before the normalisation.
     pub projected: Array2<f64>,
-    /// The cluster of each row.
-    pub clusters: Vec<u32>,
-    /// The Euclidean distance of each row from its own centre, in the space that KMeans works in.
+    /// The cluster of each row, or [`NOISE`].
+    pub clusters: Vec<i32>,
+    /// The Euclidean distance of each row, in the space that clusters are made in, from its cluster's centre or mean; by
+    /// density from the nearest of the rows that the model keeps.
     pub distances: Vec<f64>,
     /// For each row the label whose mean is nearest in that space; `None` if the model was fitted without labels.
     pub nearest_labels: Option<Vec<u32>>,
+}
+
+/// What is known of the fit of a clusterer, as far as its algorithm has it.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(crate) struct FitFigures {
+    pub(crate) inertia: Option<f64>,
+    pub(crate) n_iter: Option<usize>,
+    pub(crate) log_likelihood: Option<f64>,
 }
 
 /// A fitted chain.
@@ -127,7 +158,8 @@ pub struct Predictions {
 pub struct LearnModel {
     pub(crate) spec: LearnSpec,
     pub(crate) projection: Projection,
-    pub(crate) kmeans: KMeans,
+    pub(crate) clusterer: Clusterer,
+    pub(crate) figures: FitFigures,
     pub(crate) rows_fitted: usize,
     pub(crate) label_centres: Option<Array2<f64>>,
     pub(crate) label_names: Vec<String>,
@@ -150,9 +182,17 @@ impl LearnModel {
         &self.projection.pca
     }
 
-    /// The centres.
-    pub fn kmeans(&self) -> &KMeans {
-        &self.kmeans
+    /// What gives rows their clusters.
+    pub fn clusterer(&self) -> &Clusterer {
+        &self.clusterer
+    }
+
+    /// The centres of KMeans, spherical or not; `None` for another algorithm.
+    pub fn kmeans(&self) -> Option<&KMeans> {
+        match &self.clusterer {
+            Clusterer::KMeans(kmeans) => Some(kmeans),
+            Clusterer::GaussianMixture(_) | Clusterer::Density(_) => None,
+        }
     }
 
     /// Width of the feature vectors that it takes.
@@ -165,7 +205,7 @@ impl LearnModel {
         self.rows_fitted
     }
 
-    /// Mean of each label's rows (l x k) in the space that KMeans works in, NaN for a label without rows; `None` without labels.
+    /// Mean of each label's rows (l x k) in the space that clusters are made in, NaN for a label without rows; `None` without labels.
     pub fn label_centres(&self) -> Option<&Array2<f64>> {
         self.label_centres.as_ref()
     }
@@ -214,7 +254,7 @@ impl LearnModel {
         check_finite(rows)?;
         let projected = self.projection.project(rows, threads);
         let points = self.projection.clustering_points(&projected);
-        let assignment = self.kmeans.assign(points.view(), threads);
+        let assignment = self.clusterer.assign(points.view(), threads);
         let nearest_labels = self
             .label_centres
             .as_ref()
@@ -255,16 +295,15 @@ impl<F: Float, D: Data<Elem = F>> Transformer<&ArrayBase<D, Ix2>, Result<Array2<
     }
 }
 
-impl<F: Float, D: Data<Elem = F>> Predict<&ArrayBase<D, Ix2>, Result<Array1<usize>, LearnError>>
+impl<F: Float, D: Data<Elem = F>> Predict<&ArrayBase<D, Ix2>, Result<Array1<i32>, LearnError>>
     for LearnModel
 {
-    /// Clusters of rows (n x d).
+    /// Clusters of rows (n x d), or [`NOISE`].
     ///
     /// # Errors
     /// [`LearnError::WidthMismatch`] and [`LearnError::NotFinite`].
-    fn predict(&self, rows: &ArrayBase<D, Ix2>) -> Result<Array1<usize>, LearnError> {
-        let predictions = self.predict_rows(rows.view(), NonZeroUsize::MIN)?;
-        Ok(predictions.clusters.into_iter().map(|cluster| cluster as usize).collect())
+    fn predict(&self, rows: &ArrayBase<D, Ix2>) -> Result<Array1<i32>, LearnError> {
+        Ok(self.predict_rows(rows.view(), NonZeroUsize::MIN)?.clusters.into())
     }
 }
 
@@ -281,42 +320,18 @@ struct Manifest {
     rows_fitted: usize,
     constant_columns: usize,
     pca_solver: PcaSolver,
-    inertia: f64,
-    n_iter: usize,
+    inertia: Option<f64>,
+    n_iter: Option<usize>,
+    #[serde(default)]
+    log_likelihood: Option<f64>,
     label_names: Vec<String>,
     lineage: Lineage,
-    /// By file name.
-    files: BTreeMap<String, ArrayFile>,
-}
-
-/// One array of a model.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ArrayFile {
-    shape: Vec<usize>,
-    /// Of the whole file, in hex.
-    sha256: String,
-}
-
-/// What all versions of the manifest have in common.
-#[derive(Deserialize)]
-struct ManifestVersion {
-    format_version: u32,
-    crate_version: String,
+    files: ArrayFiles,
 }
 
 impl Manifest {
     fn parse(bytes: &[u8]) -> Result<Self, ModelError> {
-        let unreadable = |error: serde_json::Error| ModelError::Manifest { reason: error.to_string() };
-        let version: ManifestVersion = serde_json::from_slice(bytes).map_err(unreadable)?;
-        if version.format_version != MODEL_FORMAT_VERSION {
-            return Err(ModelError::FormatVersion {
-                found: version.format_version,
-                supported: MODEL_FORMAT_VERSION,
-                written_by: version.crate_version,
-            });
-        }
-        serde_json::from_slice(bytes).map_err(unreadable)
+        parse_manifest(MANIFEST_FILE, bytes, MODEL_FORMAT_VERSION)
     }
 }
 
@@ -334,25 +349,54 @@ const PCA_MEAN: &str = "pca_mean.npy";
 const PCA_COMPONENTS: &str = "pca_components.npy";
 const PCA_EXPLAINED_VARIANCE: &str = "pca_explained_variance.npy";
 const KMEANS_CENTRES: &str = "kmeans_centres.npy";
+const MIXTURE_WEIGHTS: &str = "mixture_weights.npy";
+const MIXTURE_MEANS: &str = "mixture_means.npy";
+const MIXTURE_COVARIANCES: &str = "mixture_covariances.npy";
+const DENSITY_ROWS: &str = "density_rows.npy";
+const DENSITY_CLUSTERS: &str = "density_clusters.npy";
+const DENSITY_RADII: &str = "density_radii.npy";
 const LABEL_CENTRES: &str = "label_centres.npy";
 
 impl LearnModel {
     /// The model as files: name and content, the manifest last. Equal models give equal bytes.
     #[allow(clippy::missing_panics_doc, reason = "it can't")]
     pub fn to_files(&self) -> Vec<(String, Vec<u8>)> {
-        let mut arrays: Vec<(&str, ArrayViewD<'_, f64>)> = vec![
-            (SCALER_MEAN, self.scaler().mean.view().into_dyn()),
-            (SCALER_SCALE, self.scaler().scale.view().into_dyn()),
-            (PCA_MEAN, self.pca().mean.view().into_dyn()),
-            (PCA_COMPONENTS, self.pca().components.view().into_dyn()),
-            (PCA_EXPLAINED_VARIANCE, self.pca().explained_variance.view().into_dyn()),
-            (KMEANS_CENTRES, self.kmeans.centres.view().into_dyn()),
+        let mut arrays: Vec<(&str, CowArray<'_, f64, IxDyn>)> = vec![
+            (SCALER_MEAN, self.scaler().mean.view().into_dyn().into()),
+            (SCALER_SCALE, self.scaler().scale.view().into_dyn().into()),
+            (PCA_MEAN, self.pca().mean.view().into_dyn().into()),
+            (PCA_COMPONENTS, self.pca().components.view().into_dyn().into()),
+            (PCA_EXPLAINED_VARIANCE, self.pca().explained_variance.view().into_dyn().into()),
         ];
-        if let Some(label_centres) = &self.label_centres {
-            arrays.push((LABEL_CENTRES, label_centres.view().into_dyn()));
+        match &self.clusterer {
+            Clusterer::KMeans(kmeans) => {
+                arrays.push((KMEANS_CENTRES, kmeans.centres.view().into_dyn().into()));
+            }
+            Clusterer::GaussianMixture(mixture) => arrays.extend([
+                (MIXTURE_WEIGHTS, mixture.weights.view().into_dyn().into()),
+                (MIXTURE_MEANS, mixture.means.view().into_dyn().into()),
+                (MIXTURE_COVARIANCES, mixture.covariances.view().into_dyn().into()),
+            ]),
+            Clusterer::Density(density) => arrays.extend([
+                (DENSITY_ROWS, density.rows.view().into_dyn().into()),
+                (
+                    DENSITY_CLUSTERS,
+                    density
+                        .clusters
+                        .iter()
+                        .copied()
+                        .map(f64::from)
+                        .collect::<Array1<f64>>()
+                        .into_dyn()
+                        .into(),
+                ),
+                (DENSITY_RADII, aview1(&density.radii).into_dyn().into()),
+            ]),
         }
-        let mut files: Vec<(String, Vec<u8>)> =
-            arrays.iter().map(|(name, array)| ((*name).to_owned(), npy::write(array))).collect();
+        if let Some(label_centres) = &self.label_centres {
+            arrays.push((LABEL_CENTRES, label_centres.view().into_dyn().into()));
+        }
+        let (mut files, entries) = array_files::write(&arrays);
         let manifest = Manifest {
             format_version: MODEL_FORMAT_VERSION,
             crate_version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -361,17 +405,12 @@ impl LearnModel {
             rows_fitted: self.rows_fitted,
             constant_columns: self.scaler().constant_columns,
             pca_solver: self.pca().solver,
-            inertia: self.kmeans.inertia,
-            n_iter: self.kmeans.n_iter,
+            inertia: self.figures.inertia,
+            n_iter: self.figures.n_iter,
+            log_likelihood: self.figures.log_likelihood,
             label_names: self.label_names.clone(),
             lineage: self.lineage.clone(),
-            files: arrays
-                .iter()
-                .zip(&files)
-                .map(|((_, array), (name, bytes))| {
-                    (name.clone(), ArrayFile { shape: array.shape().to_vec(), sha256: sha256(bytes) })
-                })
-                .collect(),
+            files: entries,
         };
         let mut manifest = serde_json::to_vec_pretty(&manifest).expect("a manifest has only string keys");
         manifest.push(b'\n');
@@ -384,30 +423,8 @@ impl LearnModel {
     /// # Errors
     /// [`ModelError`] with the first thing that isn't as the manifest says.
     pub fn from_files(files: &[(String, Vec<u8>)]) -> Result<Self, ModelError> {
-        let content = |file: &str| {
-            files
-                .iter()
-                .find(|(name, _)| name == file)
-                .map(|(_, bytes)| bytes.as_slice())
-                .ok_or_else(|| ModelError::MissingFile { file: file.to_owned() })
-        };
-        let manifest = Manifest::parse(content(MANIFEST_FILE)?)?;
-        let array = |file: &str| -> Result<ArrayD<f64>, ModelError> {
-            let Some(entry) = manifest.files.get(file) else {
-                return Err(ModelError::Manifest { reason: format!("it doesn't name `{file}`") });
-            };
-            let bytes = content(file)?;
-            let found = sha256(bytes);
-            if found != entry.sha256 {
-                return Err(ModelError::Digest {
-                    file: file.to_owned(),
-                    found,
-                    expected: entry.sha256.clone(),
-                });
-            }
-            npy::read(bytes, &entry.shape)
-                .map_err(|reason| ModelError::Array { file: file.to_owned(), reason })
-        };
+        let manifest = Manifest::parse(array_files::content(files, MANIFEST_FILE)?)?;
+        let array = |file: &str| array_files::read(files, MANIFEST_FILE, &manifest.files, file);
         let scaler = StandardScaler {
             mean: of_dimension(SCALER_MEAN, array(SCALER_MEAN)?)?,
             scale: of_dimension(SCALER_SCALE, array(SCALER_SCALE)?)?,
@@ -421,10 +438,32 @@ impl LearnModel {
             whiten: manifest.spec.pca.whiten,
             solver: manifest.pca_solver,
         };
-        let kmeans = KMeans {
-            centres: of_dimension(KMEANS_CENTRES, array(KMEANS_CENTRES)?)?,
+        let figures = FitFigures {
             inertia: manifest.inertia,
             n_iter: manifest.n_iter,
+            log_likelihood: manifest.log_likelihood,
+        };
+        let clusterer = match manifest.spec.algorithm {
+            Algorithm::KMeans | Algorithm::SphericalKMeans => {
+                let (Some(inertia), Some(n_iter)) = (figures.inertia, figures.n_iter) else {
+                    return Err(ModelError::Manifest {
+                        file: MANIFEST_FILE,
+                        reason: "KMeans without inertia or n_iter".to_owned(),
+                    });
+                };
+                let centres = of_dimension(KMEANS_CENTRES, array(KMEANS_CENTRES)?)?;
+                Clusterer::KMeans(KMeans { centres, inertia, n_iter })
+            }
+            Algorithm::GaussianMixture => Clusterer::GaussianMixture(read_mixture(
+                of_dimension(MIXTURE_WEIGHTS, array(MIXTURE_WEIGHTS)?)?,
+                of_dimension(MIXTURE_MEANS, array(MIXTURE_MEANS)?)?,
+                of_dimension(MIXTURE_COVARIANCES, array(MIXTURE_COVARIANCES)?)?,
+            )?),
+            Algorithm::Dbscan | Algorithm::Hdbscan => Clusterer::Density(read_density(
+                of_dimension(DENSITY_ROWS, array(DENSITY_ROWS)?)?,
+                &of_dimension(DENSITY_CLUSTERS, array(DENSITY_CLUSTERS)?)?,
+                &of_dimension(DENSITY_RADII, array(DENSITY_RADII)?)?,
+            )?),
         };
         let label_centres = if manifest.files.contains_key(LABEL_CENTRES) {
             Some(of_dimension(LABEL_CENTRES, array(LABEL_CENTRES)?)?)
@@ -432,9 +471,10 @@ impl LearnModel {
             None
         };
         let model = Self {
-            projection: Projection { scaler, pca, normalize: manifest.spec.normalize },
+            projection: Projection::new(&manifest.spec, scaler, pca),
             spec: manifest.spec,
-            kmeans,
+            clusterer,
+            figures,
             rows_fitted: manifest.rows_fitted,
             label_centres,
             label_names: manifest.label_names,
@@ -448,12 +488,17 @@ impl LearnModel {
     fn check_parts(&self, width: usize) -> Result<(), ModelError> {
         let (scaler, pca) = (self.scaler(), self.pca());
         let n_components = pca.n_components();
+        let (clusters_file, clusters) = match &self.clusterer {
+            Clusterer::KMeans(kmeans) => (KMEANS_CENTRES, &kmeans.centres),
+            Clusterer::GaussianMixture(mixture) => (MIXTURE_MEANS, &mixture.means),
+            Clusterer::Density(density) => (DENSITY_ROWS, &density.rows),
+        };
         let lengths = [
             (SCALER_MEAN, scaler.mean.len(), width),
             (SCALER_SCALE, scaler.scale.len(), width),
             (PCA_MEAN, pca.mean.len(), width),
             (PCA_COMPONENTS, pca.components.ncols(), width),
-            (KMEANS_CENTRES, self.kmeans.centres.ncols(), n_components),
+            (clusters_file, clusters.ncols(), n_components),
             (LABEL_CENTRES, self.label_centres.as_ref().map_or(n_components, Array2::ncols), n_components),
         ];
         for (file, found, expected) in lengths {
@@ -468,7 +513,7 @@ impl LearnModel {
                 self.label_names.len()
             )));
         }
-        if width == 0 || n_components == 0 || self.kmeans.n_clusters() == 0 {
+        if width == 0 || n_components == 0 || self.clusterer.n_clusters() == 0 {
             return Err(inconsistent("it has no columns, components or clusters".to_owned()));
         }
         if pca.explained_variance.len() < n_components {
@@ -485,7 +530,7 @@ impl LearnModel {
                 PCA_EXPLAINED_VARIANCE,
                 pca.explained_variance.iter().all(|&value| value >= 0.0 && value.is_finite()),
             ),
-            (KMEANS_CENTRES, self.kmeans.centres.iter().all(|value| value.is_finite())),
+            (clusters_file, clusters.iter().all(|value| value.is_finite())),
         ];
         match numbers.iter().find(|(_, sound)| !sound) {
             Some((file, _)) => Err(inconsistent(format!("`{file}` holds a number that it can't hold"))),
@@ -494,19 +539,47 @@ impl LearnModel {
     }
 }
 
+/// The mixture of these arrays, if they make one.
+fn read_mixture(
+    weights: Array1<f64>,
+    means: Array2<f64>,
+    covariances: Array3<f64>,
+) -> Result<GaussianMixture, ModelError> {
+    let (components, width) = means.dim();
+    if weights.len() != components || covariances.dim() != (components, width, width) {
+        return Err(inconsistent("the mixture's arrays are of different components or columns".to_owned()));
+    }
+    if width > MAX_MIXTURE_WIDTH {
+        return Err(inconsistent(format!("`{MIXTURE_MEANS}` has more than {MAX_MIXTURE_WIDTH} columns")));
+    }
+    if !weights.iter().all(|&weight| weight >= 0.0 && weight.is_finite()) {
+        return Err(inconsistent(format!("`{MIXTURE_WEIGHTS}` holds a number that it can't hold")));
+    }
+    GaussianMixture::from_parts(weights, means, covariances)
+        .ok_or_else(|| inconsistent(format!("`{MIXTURE_COVARIANCES}` holds a matrix that is no covariance")))
+}
+
+/// The clusters by density of these arrays, if they make some.
+fn read_density(
+    rows: Array2<f64>,
+    clusters: &Array1<f64>,
+    radii: &Array1<f64>,
+) -> Result<DensityClusters, ModelError> {
+    let row_count = rows.nrows();
+    if clusters.len() != row_count || radii.len() != row_count {
+        return Err(inconsistent("the arrays of clusters by density are of different rows".to_owned()));
+    }
+    let numbers = f64::from(NOISE)..row_count as f64;
+    if !clusters.iter().all(|cluster| cluster.fract() == 0.0 && numbers.contains(cluster)) {
+        return Err(inconsistent(format!("`{DENSITY_CLUSTERS}` holds a number that is no cluster's")));
+    }
+    if !radii.iter().all(|&radius| radius >= 0.0 && radius.is_finite()) {
+        return Err(inconsistent(format!("`{DENSITY_RADII}` holds a number that it can't hold")));
+    }
+    let clusters = clusters.iter().map(|&cluster| cluster as i32).collect();
+    Ok(DensityClusters { rows, clusters, radii: radii.to_vec() })
+}
+
 fn inconsistent(reason: String) -> ModelError {
     ModelError::Inconsistent { reason }
-}
-
-fn of_dimension<D: ndarray::Dimension>(
-    file: &str,
-    array: ArrayD<f64>,
-) -> Result<ndarray::Array<f64, D>, ModelError> {
-    array
-        .into_dimensionality()
-        .map_err(|error| ModelError::Array { file: file.to_owned(), reason: error.to_string() })
-}
-
-fn sha256(bytes: &[u8]) -> String {
-    hex::encode(Sha256::digest(bytes))
 }

@@ -7,6 +7,7 @@ use ndarray::{Array2, ArrayView2, Axis, CowArray, Ix2, s};
 
 use crate::LearnError;
 use crate::blocks::{ROWS_PER_BLOCK, block_count};
+use crate::moments::to_f64;
 
 /// A view of the rows to fit on. Blocks count the chosen rows only, so what is fitted doesn't depend on the others.
 #[derive(Debug)]
@@ -80,6 +81,23 @@ pub(crate) fn row_blocks(rows: usize) -> Vec<Range<usize>> {
     (0..block_count(rows))
         .map(|block| block * ROWS_PER_BLOCK..rows.min((block + 1) * ROWS_PER_BLOCK))
         .collect()
+}
+
+/// Divides each row by its Euclidean length. Rows of zeros stay.
+pub(crate) fn to_unit_length(rows: &mut Array2<f64>) {
+    for mut row in rows.rows_mut() {
+        let length = row.dot(&row).sqrt();
+        if length > 0.0 {
+            row /= length;
+        }
+    }
+}
+
+/// A copy of the rows, each divided by its Euclidean length, which is found in f64. Rows of zeros stay.
+pub(crate) fn unit_rows<F: Float>(rows: ArrayView2<'_, F>) -> Array2<F> {
+    let mut units = to_f64(rows);
+    to_unit_length(&mut units);
+    units.mapv(F::cast)
 }
 
 /// Refuses values that are NaN or infinite.

@@ -17,7 +17,7 @@ const ROWS_AT_A_TIME: usize = 256;
 /// Where each row belongs.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Assignment {
-    pub(crate) clusters: Vec<u32>,
+    pub(crate) clusters: Vec<i32>,
     /// Euclidean distance from the own centre.
     pub(crate) distances: Vec<f64>,
 }
@@ -42,7 +42,7 @@ impl CentreProducts {
     }
 
     /// Writes the number of the nearest centre of each row; of equals the lowest.
-    pub(super) fn nearest(&self, rows: ArrayView2<'_, f64>, clusters: &mut [u32]) {
+    pub(super) fn nearest(&self, rows: ArrayView2<'_, f64>, clusters: &mut [i32]) {
         let mut products = Array2::zeros((ROWS_AT_A_TIME.min(rows.nrows()), self.centres.nrows()));
         let vectors = Arch::new();
         for (rows, clusters) in
@@ -53,7 +53,7 @@ impl CentreProducts {
             let products = products.as_slice().expect("whole rows lie one behind the other");
             vectors.dispatch(|| {
                 for (products, cluster) in products.chunks_exact(self.squared_norms.len()).zip(clusters) {
-                    *cluster = lowest_sum(products, &self.squared_norms) as u32;
+                    *cluster = lowest_sum(products, &self.squared_norms) as i32;
                 }
             });
         }
@@ -113,7 +113,7 @@ impl NearestCentres {
         reduce_blocks(
             threads,
             blocks,
-            |_, ((block, clusters), distances): ((ArrayView2<'_, F>, &mut [u32]), &mut [f64])| {
+            |_, ((block, clusters), distances): ((ArrayView2<'_, F>, &mut [i32]), &mut [f64])| {
                 let mut shifted = to_f64(block);
                 for mut row in shifted.rows_mut() {
                     row -= &self.origin;
@@ -129,7 +129,7 @@ impl NearestCentres {
 }
 
 /// Summed from the differences themselves, so that equal rows are at distance 0.
-pub(super) fn squared_distance(left: ArrayView1<'_, f64>, right: ArrayView1<'_, f64>) -> f64 {
+pub(crate) fn squared_distance(left: ArrayView1<'_, f64>, right: ArrayView1<'_, f64>) -> f64 {
     left.iter().zip(right).map(|(left, right)| (left - right) * (left - right)).sum()
 }
 

@@ -6,12 +6,15 @@ use ndarray::{Array2, ArrayView2, Axis};
 
 use super::assign::{CentreProducts, squared_distance};
 use crate::blocks::{Merge, ROWS_PER_BLOCK, reduce_blocks};
+use crate::rows::to_unit_length;
 
 /// What a run arrives at.
 pub(super) struct Run {
     pub(super) centres: Array2<f64>,
     pub(super) inertia: f64,
     pub(super) n_iter: usize,
+    /// The nearest of the centres for each row.
+    pub(super) clusters: Vec<i32>,
 }
 
 /// Sum and number of the rows of each cluster.
@@ -30,15 +33,17 @@ impl Merge for ClusterSums {
     }
 }
 
-/// Runs from `centres` on. `rows` (n x width, n at least 1) should lie about the origin.
+/// Runs from `centres` on. `rows` (n x width, n at least 1) should lie about the origin, or be of unit length where the centres
+/// have to stay so (`is_spherical`).
 pub(super) fn run(
     rows: &Array2<f64>,
     mut centres: Array2<f64>,
     max_iter: usize,
     absolute_tol: f64,
+    is_spherical: bool,
     threads: NonZeroUsize,
 ) -> Run {
-    let mut clusters = vec![u32::MAX; rows.nrows()];
+    let mut clusters = vec![-1; rows.nrows()];
     let mut previous_clusters = clusters.clone();
     let mut n_iter = 0;
     let mut unchanged = false;
@@ -47,7 +52,10 @@ pub(super) fn run(
         let products = CentreProducts::new(centres);
         let mut cluster_sums = assign_and_sum(rows, &products, &mut clusters, threads);
         relocate_empty_clusters(rows, &products.centres, &clusters, &mut cluster_sums);
-        let new_centres = average(cluster_sums);
+        let mut new_centres = average(cluster_sums);
+        if is_spherical {
+            to_unit_length(&mut new_centres);
+        }
         let squared_shift: f64 = new_centres
             .rows()
             .into_iter()
@@ -75,18 +83,18 @@ pub(super) fn run(
             .map(|(row, &mut cluster)| squared_distance(row, centres.row(cluster as usize)))
             .sum()
     });
-    Run { centres, inertia, n_iter }
+    Run { centres, inertia, n_iter, clusters }
 }
 
 fn for_each_block<M: Merge + Send>(
     rows: &Array2<f64>,
-    clusters: &mut [u32],
+    clusters: &mut [i32],
     threads: NonZeroUsize,
-    work: impl Fn(ArrayView2<'_, f64>, &mut [u32]) -> M + Sync,
+    work: impl Fn(ArrayView2<'_, f64>, &mut [i32]) -> M + Sync,
 ) -> M {
     let blocks =
         rows.axis_chunks_iter(Axis(0), ROWS_PER_BLOCK).zip(clusters.chunks_mut(ROWS_PER_BLOCK)).collect();
-    reduce_blocks(threads, blocks, |_, (block, clusters): (ArrayView2<'_, f64>, &mut [u32])| {
+    reduce_blocks(threads, blocks, |_, (block, clusters): (ArrayView2<'_, f64>, &mut [i32])| {
         work(block, clusters)
     })
     .expect("there is at least one row")
@@ -95,7 +103,7 @@ fn for_each_block<M: Merge + Send>(
 fn assign_and_sum(
     rows: &Array2<f64>,
     products: &CentreProducts,
-    clusters: &mut [u32],
+    clusters: &mut [i32],
     threads: NonZeroUsize,
 ) -> ClusterSums {
     for_each_block(rows, clusters, threads, |block, clusters| {
@@ -117,7 +125,7 @@ fn assign_and_sum(
 fn relocate_empty_clusters(
     rows: &Array2<f64>,
     centres: &Array2<f64>,
-    clusters: &[u32],
+    clusters: &[i32],
     cluster_sums: &mut ClusterSums,
 ) {
     let empty: Vec<usize> =
@@ -210,7 +218,7 @@ mod tests {
         assert_eq!(figures.lloyd.len(), options.len());
         for (expected, (max_iter, tol)) in figures.lloyd.iter().zip(options) {
             let start = matrix(&expected.initial_centres) - moments.mean();
-            let run = run(&centred, start, max_iter, tol, NonZeroUsize::MIN);
+            let run = run(&centred, start, max_iter, tol, false, NonZeroUsize::MIN);
             assert_eq!(run.n_iter, expected.n_iter);
             assert!((run.inertia / expected.inertia - 1.0).abs() < 1e-12, "inertia {}", run.inertia);
             let difference = run.centres + moments.mean() - matrix(&expected.centres);
@@ -221,7 +229,7 @@ mod tests {
     #[test]
     fn rows_that_are_all_equal_leave_the_spare_clusters_empty() {
         let rows = Array2::from_elem((5, 2), 3.0);
-        let run = run(&rows, rows.slice(ndarray::s![..3, ..]).to_owned(), 300, 0.0, NonZeroUsize::MIN);
+        let run = run(&rows, rows.slice(ndarray::s![..3, ..]).to_owned(), 300, 0.0, false, NonZeroUsize::MIN);
         assert_eq!((run.inertia, run.n_iter), (0.0, 1));
         assert_eq!(run.centres, Array2::from_elem((3, 2), 3.0));
     }

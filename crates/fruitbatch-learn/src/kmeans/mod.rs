@@ -16,6 +16,7 @@
 mod assign;
 mod initial_centres;
 mod lloyd;
+mod restarts;
 
 use std::num::NonZeroUsize;
 
@@ -28,10 +29,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
 use crate::blocks::reduce_blocks;
+use crate::metrics::sample_rows;
 use crate::moments::{ColumnMoments, to_f64};
-use crate::rows::{SelectedRows, check_finite, check_width};
+use crate::rows::{SelectedRows, check_finite, check_width, to_unit_length};
 pub(crate) use assign::Assignment;
 use assign::NearestCentres;
+pub(crate) use assign::squared_distance;
+pub use restarts::{MAX_COMPARED_RESTARTS, MAX_COMPARED_ROWS, Restarts};
 
 /// How the first centres of a run are drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -53,6 +57,7 @@ pub struct KMeansValidParams {
     n_init: usize,
     max_iter: usize,
     tol: f64,
+    is_spherical: bool,
     seed: u64,
     threads: NonZeroUsize,
 }
@@ -87,6 +92,14 @@ impl KMeansParams {
     #[must_use]
     pub fn tol(mut self, tol: f64) -> Self {
         self.0.tol = tol;
+        self
+    }
+
+    /// Whether rows are compared by direction alone (default: no): rows are fitted as if each were divided by its Euclidean
+    /// length, and so are the centres in every round. The inertia is then the sum of `2 (1 - cosine)`.
+    #[must_use]
+    pub fn spherical(mut self, is_spherical: bool) -> Self {
+        self.0.is_spherical = is_spherical;
         self
     }
 
@@ -150,7 +163,17 @@ impl<F: Float, D: Data<Elem = F>, T> Fit<ArrayBase<D, Ix2>, T, LearnError> for K
     /// [`LearnError::NoRows`], [`LearnError::NoColumns`], [`LearnError::NotFinite`] and
     /// [`LearnError::MoreClustersThanRows`].
     fn fit(&self, dataset: &DatasetBase<ArrayBase<D, Ix2>, T>) -> Result<KMeans, LearnError> {
-        let rows = dataset.records.view();
+        self.fit_restarts(dataset.records.view()).map(|(kmeans, _)| kmeans)
+    }
+}
+
+impl KMeansValidParams {
+    /// Fits on `rows` (n x width), and says how far the `n_init` runs agree. Needs no further run for that: the clusters of a
+    /// few rows are kept of each.
+    ///
+    /// # Errors
+    /// As `fit`.
+    pub fn fit_restarts<F: Float>(&self, rows: ArrayView2<'_, F>) -> Result<(KMeans, Restarts), LearnError> {
         match rows.dim() {
             (0, _) => return Err(LearnError::NoRows),
             (_, 0) => return Err(LearnError::NoColumns),
@@ -162,37 +185,58 @@ impl<F: Float, D: Data<Elem = F>, T> Fit<ArrayBase<D, Ix2>, T, LearnError> for K
             }
             _ => check_finite(rows)?,
         }
-        let moments = ColumnMoments::of_rows(&SelectedRows::all(rows), self.threads);
-        // About the mean, squared norms are small and the expansion of squared distances keeps its digits.
-        let mut centred = to_f64(rows);
+        let mut points = to_f64(rows);
+        if self.is_spherical {
+            to_unit_length(&mut points);
+        }
+        let moments = ColumnMoments::of_rows(&SelectedRows::all(points.view()), self.threads);
+        // About the mean, squared norms are small and the expansion of squared distances keeps its digits. Directions are
+        // about the origin by their nature.
+        let origin = if self.is_spherical { Array1::zeros(points.ncols()) } else { moments.mean().clone() };
+        let mut centred = points;
         for mut row in centred.rows_mut() {
-            row -= moments.mean();
+            row -= &origin;
         }
         let absolute_tol = self.tol * moments.variance(0).mean().expect("there is a column");
 
+        let compared_rows = sample_rows(rows.nrows(), MAX_COMPARED_ROWS, self.seed);
         // Threads go to whole runs first and to the blocks of a run as far as some are left.
         let runs_at_once =
             NonZeroUsize::new(self.threads.get().min(self.n_init)).expect("both are at least 1");
         let threads_a_run =
             NonZeroUsize::new(self.threads.get() / runs_at_once).expect("runs_at_once is at most threads");
-        let runs = reduce_blocks(runs_at_once, (0..self.n_init).collect(), |_, run: usize| {
+        let mut runs = reduce_blocks(runs_at_once, (0..self.n_init).collect(), |_, run: usize| {
             let mut random = Xoshiro256Plus::seed_from_u64(self.seed);
             (0..run).for_each(|_| random.jump());
             let start =
                 initial_centres::draw(&centred, self.n_clusters, self.init, &mut random, threads_a_run);
-            vec![lloyd::run(&centred, start, self.max_iter, absolute_tol, threads_a_run)]
+            let mut result =
+                lloyd::run(&centred, start, self.max_iter, absolute_tol, self.is_spherical, threads_a_run);
+            if run >= MAX_COMPARED_RESTARTS {
+                result.clusters = Vec::new();
+            } else if let Some(sample) = &compared_rows {
+                result.clusters = sample.iter().map(|&row| result.clusters[row]).collect();
+            }
+            vec![result]
         })
         .expect("n_init is at least 1");
+        let inertia = runs.iter().map(|run| run.inertia).collect();
+        let clusterings: Vec<Vec<i32>> = runs
+            .iter_mut()
+            .take(MAX_COMPARED_RESTARTS)
+            .map(|run| std::mem::take(&mut run.clusters))
+            .collect();
         let best = runs
             .into_iter()
             .reduce(|best, run| if run.inertia < best.inertia { run } else { best })
             .expect("n_init is at least 1");
 
         let mut kmeans =
-            KMeans { centres: best.centres + moments.mean(), inertia: best.inertia, n_iter: best.n_iter };
+            KMeans { centres: best.centres + &origin, inertia: best.inertia, n_iter: best.n_iter };
         let assignment = kmeans.assign(rows, self.threads);
-        kmeans.renumber(&assignment.clusters);
-        Ok(kmeans)
+        kmeans.centres =
+            kmeans.centres.select(Axis(0), &order_by_size(&assignment.clusters, self.n_clusters));
+        Ok((kmeans, Restarts::new(inertia, &clusterings)))
     }
 }
 
@@ -213,6 +257,7 @@ impl KMeans {
             n_init: 10,
             max_iter: 300,
             tol: 1e-4,
+            is_spherical: false,
             seed: 0,
             threads: NonZeroUsize::MIN,
         })
@@ -241,21 +286,33 @@ impl KMeans {
     /// The nearest centre of each row and the Euclidean distance from it; of centres equally near the one of the lowest
     /// number. A row's result doesn't depend on the rows around it.
     pub(crate) fn assign<F: Float>(&self, rows: ArrayView2<'_, F>, threads: NonZeroUsize) -> Assignment {
-        NearestCentres::new(&self.centres).assign(rows, threads)
+        assign_to_nearest(&self.centres, rows, threads)
     }
+}
 
-    /// Puts the clusters into their order by falling size, then by first row.
-    fn renumber(&mut self, clusters: &[u32]) {
-        let mut sizes = vec![0_usize; self.n_clusters()];
-        let mut first_rows = vec![usize::MAX; self.n_clusters()];
-        for (row, &cluster) in clusters.iter().enumerate() {
-            sizes[cluster as usize] += 1;
-            first_rows[cluster as usize] = first_rows[cluster as usize].min(row);
+/// The nearest of `centres` for each row, by number, and the Euclidean distance from it; of centres equally near the one of the
+/// lowest number. Holds a product for each centre and 256 rows at a time on each thread.
+pub(crate) fn assign_to_nearest<F: Float>(
+    centres: &Array2<f64>,
+    rows: ArrayView2<'_, F>,
+    threads: NonZeroUsize,
+) -> Assignment {
+    NearestCentres::new(centres).assign(rows, threads)
+}
+
+/// The old numbers of clusters in the order of their new ones: by falling size, then by first row. Negative numbers are noise.
+pub(crate) fn order_by_size(clusters: &[i32], n_clusters: usize) -> Vec<usize> {
+    let mut sizes = vec![0_usize; n_clusters];
+    let mut first_rows = vec![usize::MAX; n_clusters];
+    for (row, cluster) in clusters.iter().enumerate() {
+        if let Ok(cluster) = usize::try_from(*cluster) {
+            sizes[cluster] += 1;
+            first_rows[cluster] = first_rows[cluster].min(row);
         }
-        let mut order: Vec<usize> = (0..self.n_clusters()).collect();
-        order.sort_by_key(|&cluster| (std::cmp::Reverse(sizes[cluster]), first_rows[cluster]));
-        self.centres = self.centres.select(Axis(0), &order);
     }
+    let mut order: Vec<usize> = (0..n_clusters).collect();
+    order.sort_by_key(|&cluster| (std::cmp::Reverse(sizes[cluster]), first_rows[cluster]));
+    order
 }
 
 impl<F: Float, D: Data<Elem = F>> Predict<&ArrayBase<D, Ix2>, Result<Array1<usize>, LearnError>> for KMeans {

@@ -101,7 +101,7 @@ fn rows_that_are_not_fitted_on_change_nothing_and_are_assigned() {
 
     assert_eq!(fitted.model.scaler(), alone.model.scaler());
     assert_eq!(fitted.model.pca(), alone.model.pca());
-    assert_eq!(fitted.model.kmeans(), alone.model.kmeans());
+    assert_eq!(fitted.model.clusterer(), alone.model.clusterer());
     assert_eq!(fitted.projected.select(Axis(0), &chosen), alone.projected);
     assert_eq!(fitted.clusters.len(), 400);
     let report = &fitted.report;
@@ -140,8 +140,8 @@ fn duplicates_and_more_clusters_than_distinct_rows_are_fine() {
     let rows = Array2::from_shape_fn((30, 3), |(row, _)| (row % 2) as f32);
     let fitted = fit_all(&rows, &spec(2, 5)).unwrap();
     // Nothing but the rounding of the scores.
-    assert!(fitted.report.inertia < 1e-24, "{}", fitted.report.inertia);
-    assert_eq!(fitted.model.kmeans().n_clusters(), 5);
+    assert!(fitted.report.inertia.unwrap() < 1e-24, "{:?}", fitted.report.inertia);
+    assert_eq!(fitted.model.clusterer().n_clusters(), 5);
     assert_eq!(fitted.clusters.iter().collect::<std::collections::BTreeSet<_>>().len(), 2);
 }
 
@@ -163,10 +163,18 @@ fn the_number_of_clusters_is_chosen_by_the_silhouette() {
     // Above the limit the choice is made on a sample.
     let many =
         Array2::from_shape_fn((6_000, 2), |(row, column)| noise(row, column) + (10 * (row % 4)) as f64);
-    let mut kmeans = auto.kmeans.clone();
-    kmeans.n_init = 1;
-    let choice = choose_n_clusters(many.view(), &kmeans, threads(2)).unwrap();
+    let mut quick = auto.clone();
+    quick.kmeans.n_init = 1;
+    let choice = choose_n_clusters(many.view(), &quick, threads(2)).unwrap();
     assert_eq!((choice.n_clusters, choice.rows), (4, 5_000));
+
+    // The other figures are those of the final fit too, and the reason names the numbers.
+    assert_eq!(
+        (chosen.calinski_harabasz, chosen.davies_bouldin),
+        (fitted.report.calinski_harabasz, fitted.report.davies_bouldin)
+    );
+    let why = &fitted.report.n_clusters_choice.as_ref().unwrap().why;
+    assert!(why.starts_with("3 clusters have the highest mean silhouette of 2..20, 0."), "{why}");
 
     let equal = Array2::from_elem((10, 3), 1.0_f32);
     assert_eq!(fit_all(&equal, &auto_with(1)).unwrap_err(), LearnError::NoClustersToChoose);
@@ -176,6 +184,45 @@ fn the_number_of_clusters_is_chosen_by_the_silhouette() {
     );
     let three = fit_all(&features(3, 3), &auto_with(1)).unwrap();
     assert_eq!(three.report.n_clusters, 2);
+}
+
+#[test]
+fn a_range_is_tried_from_end_to_end_as_far_as_there_are_rows() {
+    let tried = |rows: usize, least: usize, most: usize| {
+        let mut spec = spec(2, 1);
+        spec.kmeans.n_clusters = ClusterCount::Range { least, most };
+        fit_all(&features(rows, 12), &spec).map(|fitted| {
+            let choice = fitted.report.n_clusters_choice.unwrap();
+            (choice.n_clusters, choice.tried.iter().map(|tried| tried.n_clusters).collect::<Vec<_>>())
+        })
+    };
+    let (chosen, numbers) = tried(60, 4, 7).unwrap();
+    assert_eq!(numbers, [4, 5, 6, 7]);
+    assert!(numbers.contains(&chosen));
+    assert_eq!(tried(60, 5, 5).unwrap(), (5, vec![5]));
+    assert_eq!(tried(6, 4, 9).unwrap().1, [4, 5]);
+    assert_eq!(tried(6, 6, 9).unwrap_err(), LearnError::TooFewRows { rows: 6, needed: 7 });
+    assert!(matches!(tried(6, 1, 3).unwrap_err(), LearnError::InvalidParameter { name: "n_clusters", .. }));
+}
+
+#[test]
+fn restarts_say_whether_the_data_have_the_clusters() {
+    let mut grouped = spec(4, 3);
+    grouped.kmeans.n_init = 4;
+    let report = fit_all(&features(1_200, 12), &grouped).unwrap().report;
+    let restarts = report.restarts.unwrap();
+    assert_eq!(restarts.mean_ari, Some(1.0));
+    assert_eq!((restarts.compared_restarts, restarts.compared_rows), (4, 1_000));
+    assert_eq!((restarts.inertia.len(), restarts.min_inertia), (4, report.inertia.unwrap()));
+
+    // Without groups each run ends elsewhere.
+    let rows = Array2::from_shape_fn((500, 6), |(row, column)| noise(row, column) as f32);
+    let mut loose = spec(5, 7);
+    loose.kmeans.n_init = 25;
+    let restarts = fit_all(&rows, &loose).unwrap().report.restarts.unwrap();
+    assert!(restarts.mean_ari.unwrap() < 0.9, "{restarts:?}");
+    assert!(restarts.min_inertia < restarts.median_inertia && restarts.median_inertia < restarts.max_inertia);
+    assert_eq!((restarts.inertia.len(), restarts.compared_restarts, restarts.compared_rows), (25, 20, 500));
 }
 
 fn auto_with(n_components: usize) -> LearnSpec {
@@ -277,7 +324,7 @@ fn what_can_not_be_fitted_is_refused_in_words() {
     share.pca.n_components = Components::VarianceShare(0.9);
     assert_eq!(refusal(&Array2::ones((4, 3)), &share), LearnError::NoVariance);
 
-    let out_of_range: [(&str, SpecChange); 7] = [
+    let out_of_range: [(&str, SpecChange); 13] = [
         ("ddof", |spec| spec.scaler.ddof = 2),
         ("n_components", |spec| spec.pca.n_components = Components::Count(0)),
         ("n_components", |spec| spec.pca.n_components = Components::VarianceShare(1.0)),
@@ -285,6 +332,12 @@ fn what_can_not_be_fitted_is_refused_in_words() {
         ("n_init", |spec| spec.kmeans.n_init = 0),
         ("max_iter", |spec| spec.kmeans.max_iter = 0),
         ("tol", |spec| spec.kmeans.tol = f64::NAN),
+        ("tol", |spec| spec.gaussian_mixture.tol = -1.0),
+        ("reg_covar", |spec| spec.gaussian_mixture.reg_covar = f64::INFINITY),
+        ("eps", |spec| spec.dbscan.eps = 0.0),
+        ("min_samples", |spec| spec.dbscan.min_samples = 0),
+        ("min_cluster_size", |spec| spec.hdbscan.min_cluster_size = 1),
+        ("min_samples", |spec| spec.hdbscan.min_samples = Some(0)),
     ];
     for (parameter, change) in out_of_range {
         let mut spec = spec(2, 2);
@@ -323,7 +376,7 @@ fn rows_of_another_width_are_refused_by_every_step() {
     assert_eq!(model.scaler().transform(&narrow).unwrap_err(), expected);
     assert_eq!(model.pca().transform(&narrow).unwrap_err(), expected);
     assert_eq!(
-        model.kmeans().predict(&narrow).unwrap_err(),
+        model.kmeans().unwrap().predict(&narrow).unwrap_err(),
         LearnError::WidthMismatch { got: 4, expected: 2 }
     );
 }

@@ -6,7 +6,7 @@ mod body;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use fruitbatch_learn::{ClusterCount, Components, LearnModel, LearnSpec, Preset, fit};
+use fruitbatch_learn::{Algorithm, ClusterCount, Components, LearnModel, LearnSpec, Preset, fit};
 
 use crate::common::features;
 
@@ -22,11 +22,24 @@ fn models() -> Vec<(&'static str, LearnModel)> {
         spec.kmeans.n_clusters = ClusterCount::Count(2);
         fit(features(9, 3).view(), None, labels, &spec, NonZeroUsize::MIN).unwrap().model
     };
+    let by = |algorithm| {
+        let mut spec = LearnSpec { algorithm, ..LearnSpec::default() };
+        spec.pca.n_components = Components::Count(2);
+        spec.kmeans.n_clusters = ClusterCount::Count(2);
+        spec.dbscan.eps = 2.0;
+        spec.dbscan.min_samples = 2;
+        spec.hdbscan.min_cluster_size = 2;
+        fit(features(9, 3).view(), None, None, &spec, NonZeroUsize::MIN).unwrap().model
+    };
     let labels: Vec<Option<u32>> = (0..9).map(|row| (row % 2 == 0).then_some(row % 4)).collect();
     vec![
         ("plain", model(Preset::Plain, None)),
         ("plain-with-labels", model(Preset::Plain, Some(&labels))),
         ("spark-ml", model(Preset::SparkMl, None)),
+        ("spherical-kmeans", by(Algorithm::SphericalKMeans)),
+        ("gaussian-mixture", by(Algorithm::GaussianMixture)),
+        ("dbscan", by(Algorithm::Dbscan)),
+        ("hdbscan", by(Algorithm::Hdbscan)),
     ]
 }
 

@@ -3,10 +3,13 @@
 #![allow(clippy::unwrap_used, reason = "a panic is how a test fails")]
 #![allow(clippy::float_cmp, reason = "results are promised to the bit")]
 
+mod algorithms;
 mod chain;
+mod classifier;
 mod common;
 mod fuzz_corpus;
 mod linfa_algorithms;
 mod model_files;
 mod scikit_learn;
 mod spark_ml;
+mod tsne;

@@ -64,6 +64,6 @@ fn the_preset_gives_what_spark_ml_gives() {
     }
 
     // The three groups are far apart, so Spark's start and ours end in the same clusters.
-    assert_close([&fitted.report.inertia], [&figures.training_cost], TOLERANCE);
+    assert_close([&fitted.report.inertia.unwrap()], [&figures.training_cost], TOLERANCE);
     assert_eq!(fitted.report.cluster_sizes, figures.cluster_sizes);
 }
