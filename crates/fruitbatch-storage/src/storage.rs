@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
@@ -17,8 +18,9 @@ use crate::output_s3::S3Output;
 use crate::output_store::OutputStore;
 use crate::patience::Patience;
 use crate::photo_reader::PhotoReader;
+use crate::presign_s3::PresignedLink;
 use crate::s3_connection::S3Connection;
-use crate::{list_local, list_s3};
+use crate::{list_local, list_s3, presign_s3};
 
 /// Opens locations: lists them, reads photos from them, writes results to them.
 ///
@@ -206,6 +208,31 @@ impl Storage {
                 PhotoReader::s3(self.connection().await?, bucket.clone(), prefix.clone())
             }
         })
+    }
+
+    /// Links by which anybody can read photos of S3 for so long, one for each of `paths` below `root` ([`Listing::root`]), with the
+    /// rights of these credentials (and no longer than these live). Whether there is such a photo isn't asked.
+    ///
+    /// # Errors
+    /// Photos on a disk, no credentials, and a time that S3 doesn't allow (more than a week).
+    pub async fn presigned_links(
+        &self,
+        root: &Location,
+        paths: &[String],
+        expires_in: Duration,
+    ) -> Result<Vec<PresignedLink>, StorageError> {
+        match root.place() {
+            Place::Local { .. } => Err(StorageError::new(
+                StorageErrorKind::Invalid,
+                "make links to",
+                root.shown(),
+                "the photos lie on a disk, not in S3",
+                "their paths in results.csv are all it takes",
+            )),
+            Place::S3 { bucket, prefix } => {
+                presign_s3::links(&*self.connection().await?, bucket, prefix, paths, expires_in).await
+            }
+        }
     }
 
     /// The place where results are written and found again. Creates nothing.
