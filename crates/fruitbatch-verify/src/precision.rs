@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use fruitbatch_learn::LearnModel;
-use fruitbatch_vision::RuntimeBuild;
+use fruitbatch_vision::{RuntimeBuild, bfloat16};
 use ndarray::ArrayView2;
 
 use crate::promise::{Promise, at_least, at_most, holds};
@@ -67,11 +67,7 @@ pub(crate) fn bf16(
         println!("bf16 is left out: `{}` installs what it needs", RuntimeBuild::OpenVino.set_up());
         return Ok(Vec::new());
     }
-    let flags = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    if !["avx512_bf16", "amx_bf16"]
-        .iter()
-        .any(|flag| flags.split_ascii_whitespace().any(|word| word == *flag))
-    {
+    if bfloat16().is_none() {
         println!("bf16 is left out: this processor has none");
         return Ok(Vec::new());
     }
@@ -108,7 +104,7 @@ fn same_cluster(fitted: &Run, other: &Run) -> Result<f64, VerifyError> {
     let unexpected =
         |error: &dyn std::fmt::Display| VerifyError::Unexpected(format!("the fitted model: {error}"));
     let model = LearnModel::from_files(&fitted.model_files()?).map_err(|error| unexpected(&error))?;
-    let clusters = |run: &Run| -> Result<Vec<u32>, VerifyError> {
+    let clusters = |run: &Run| -> Result<Vec<i32>, VerifyError> {
         let values = run.features()?.in_path_order();
         let rows = ArrayView2::from_shape((values.len() / model.width(), model.width()), &values)
             .map_err(|error| unexpected(&error))?;

@@ -126,6 +126,8 @@ impl Fruitbatch {
         let mut command = Command::new(&self.program);
         command
             .args(["run", input, "--output", output, "--n-components", "10", "--n-clusters", "4"])
+            // What is promised is about features and clusters; what is drawn of them takes a second more.
+            .arg("--report=false")
             .args(flags)
             .envs(environment.iter().copied())
             .stdout(Stdio::null());

@@ -163,7 +163,8 @@ impl ScalarUDFImpl for EmbedFunction {
         let array: ArrayRef = match self.answer {
             Answer::Features => Arc::new(features_array(embedded.features, &embedded.outcomes, spec.width)?),
             Answer::FeaturesOrFailure => {
-                Arc::new(features_or_failures(embedded, spec.width, &self.models.kernel_path(&spec))?)
+                let kernel_path = self.models.kernel_path(&spec).map_err(job_failure)?;
+                Arc::new(features_or_failures(embedded, spec.width, &kernel_path)?)
             }
         };
         Ok(ColumnarValue::Array(array))

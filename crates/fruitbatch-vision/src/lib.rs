@@ -96,6 +96,7 @@ pub use import::{
 };
 pub use inference::InferenceError;
 pub use inspect::{InspectError, ModelSummary, TensorSummary, inspect};
+pub use kernel_path::bfloat16;
 pub use memory::MemoryLimit;
 pub use model_files::{CachedModelFiles, ModelFileError, ModelFiles, read_checked};
 pub use pooling::{FEATURE_MAP_TENSOR, INPUT_TENSOR, Pooling, PoolingError, pooled_model};

@@ -22,6 +22,7 @@ use crate::embed_spec::EmbedSpec;
 use crate::fast_convolutions::FastConvolutions;
 use crate::graph::{constant, drop_unread_constants, node, only_reader};
 use crate::inference::{InferenceError, InferenceOptions, InferenceSession};
+use crate::kernel_path::integers;
 use crate::memory::{DecodeGate, Shares};
 use crate::mini_batches::{MiniBatch, MiniBatchCollector};
 use crate::prepared_photo::PhotoPreparer;
@@ -243,14 +244,9 @@ fn has_full_range_weights(model: &Model) -> bool {
     bytes.any(|tensor| tensor.raw_data.iter().any(|byte| byte.cast_signed().unsigned_abs() > 64))
 }
 
-#[cfg(target_arch = "x86_64")]
+/// As all processors do but those of x86_64 without VNNI.
 fn multiplies_bytes_exactly() -> bool {
-    is_x86_feature_detected!("avx512vnni") || is_x86_feature_detected!("avxvnni")
-}
-
-#[cfg(not(target_arch = "x86_64"))]
-fn multiplies_bytes_exactly() -> bool {
-    true
+    cfg!(not(target_arch = "x86_64")) || integers().is_some()
 }
 
 /// What becomes of the nodes, by their position.

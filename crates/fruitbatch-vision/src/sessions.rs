@@ -123,11 +123,10 @@ struct SharedSession {
 }
 
 /// What is known of a session once it is loaded.
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Loaded {
     memory: ModelMemory,
-    /// Whether it has convolutions of our own.
-    is_fast: bool,
+    kernel_path: Arc<str>,
 }
 
 /// The models of a process, each loaded once, on first use, and shared by all slots.
@@ -201,27 +200,30 @@ impl ModelSessions {
         self.shares(spec).map(drop)
     }
 
-    /// What photos of a spec may take.
-    fn shares(&self, spec: &EmbedSpec) -> Result<Shares, EmbedError> {
-        let Some(limit) = &self.memory_limit else { return Ok(Shares::UNLIMITED) };
+    /// What a spec's session is told by, which is loaded if it isn't yet.
+    fn loaded<T>(&self, spec: &EmbedSpec, of: impl FnOnce(&Loaded) -> T) -> Result<T, EmbedError> {
         let shared = self.shared_session(spec);
         if shared.loaded.get().is_none() {
             self.with_session(spec, |_| Ok(()))?;
         }
-        let loaded = shared.loaded.get().expect("it is told when the session is loaded");
-        loaded.memory.share(limit, spec).map_err(|least| EmbedError::MemoryLimit {
-            digest: spec.digest,
-            least,
-            limit: limit.bytes,
-        })
+        Ok(of(shared.loaded.get().expect("it is told when the session is loaded")))
+    }
+
+    /// What photos of a spec may take.
+    fn shares(&self, spec: &EmbedSpec) -> Result<Shares, EmbedError> {
+        let Some(limit) = &self.memory_limit else { return Ok(Shares::UNLIMITED) };
+        let share = self.loaded(spec, |loaded| loaded.memory.share(limit, spec))?;
+        share.map_err(|least| EmbedError::MemoryLimit { digest: spec.digest, least, limit: limit.bytes })
     }
 
     /// The kernels that features of a spec are made by in this process: instruction set (of a GPU its model), ONNX Runtime's
     /// version, provider, and way of convolving, such as `x86_64-avx512 onnxruntime-1.31.1 cpu winograd`. Features made by the same
-    /// ones are the same bits. What the model comes down to is known once it is loaded.
-    pub fn kernel_path(&self, spec: &EmbedSpec) -> String {
-        let is_fast = self.shared_session(spec).loaded.get().is_some_and(|loaded| loaded.is_fast);
-        kernel_path(spec, is_fast)
+    /// ones are the same bits. What the model comes down to is known once it is loaded, which this does if need be.
+    ///
+    /// # Errors
+    /// The model can't be loaded.
+    pub fn kernel_path(&self, spec: &EmbedSpec) -> Result<Arc<str>, EmbedError> {
+        self.loaded(spec, |loaded| Arc::clone(&loaded.kernel_path))
     }
 
     fn shared_session(&self, spec: &EmbedSpec) -> Arc<SharedSession> {
@@ -333,7 +335,7 @@ impl ModelSessions {
         };
         let loaded = Loaded {
             memory: ModelMemory::of(&model, stored, &convolutions),
-            is_fast: !convolutions.is_empty(),
+            kernel_path: kernel_path(key.provider, key.precision, !convolutions.is_empty()).into(),
         };
         // The canonical bytes go here, and the written ones when ONNX Runtime has its own copy.
         let written = write_model(&model);
