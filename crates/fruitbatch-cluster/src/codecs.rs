@@ -1,4 +1,4 @@
-//! How plans travel: Ballista's codecs, and fruitbatch's own table and node beside them.
+//! How plans travel: Ballista's codecs, and fruitbatch's own tables and nodes beside them.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use datafusion::logical_expr::{AggregateUDF, Extension, HigherOrderUDF, LogicalP
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion_proto::logical_plan::LogicalExtensionCodec;
 use datafusion_proto::physical_plan::{PhysicalExtensionCodec, PhysicalProtoConverterExtension};
-use fruitbatch_scan::{ImageTable, ReadPhotosExec, ScanError, codec};
+use fruitbatch_scan::{ScanError, codec};
 
 /// What marks bytes as fruitbatch's own. Ballista's and DataFusion's are protobuf, and no protobuf message starts with
 /// `f` (0x66): it would stand for a wire type that doesn't exist.
@@ -23,7 +23,7 @@ fn plan_error(error: &ScanError) -> DataFusionError {
     DataFusionError::Plan(error.to_string())
 }
 
-/// Logical plans: the table `images` is ours, everything else Ballista's.
+/// Logical plans: the tables of `fruitbatch-scan` are ours, everything else Ballista's.
 #[derive(Debug, Default)]
 pub struct LogicalCodec {
     ballista: BallistaLogicalExtensionCodec,
@@ -46,7 +46,7 @@ impl LogicalExtensionCodec for LogicalCodec {
         ctx: &TaskContext,
     ) -> Result<Arc<dyn TableProvider>> {
         match buf.strip_prefix(OURS) {
-            Some(table) => Ok(Arc::new(codec::decode_table(table).map_err(|error| plan_error(&error))?)),
+            Some(table) => codec::decode_provider(table).map_err(|error| plan_error(&error)),
             None => self.ballista.try_decode_table_provider(buf, table_ref, schema, ctx),
         }
     }
@@ -57,10 +57,10 @@ impl LogicalExtensionCodec for LogicalCodec {
         node: Arc<dyn TableProvider>,
         buf: &mut Vec<u8>,
     ) -> Result<()> {
-        match node.downcast_ref::<ImageTable>() {
+        match codec::encode_provider(node.as_ref()).map_err(|error| plan_error(&error))? {
             Some(table) => {
                 buf.extend_from_slice(OURS);
-                buf.extend(codec::encode_table(table).map_err(|error| plan_error(&error))?);
+                buf.extend(table);
                 Ok(())
             }
             None => self.ballista.try_encode_table_provider(table_ref, node, buf),
@@ -108,7 +108,7 @@ impl LogicalExtensionCodec for LogicalCodec {
     }
 }
 
-/// Physical plans: the node that reads photos is ours, everything else Ballista's.
+/// Physical plans: the nodes that read photos and files of rows are ours, everything else Ballista's.
 #[derive(Debug, Default)]
 pub struct PhysicalCodec {
     ballista: BallistaPhysicalExtensionCodec,
@@ -126,13 +126,9 @@ impl PhysicalExtensionCodec for PhysicalCodec {
             return self.ballista.try_decode(buf, inputs, ctx, proto_converter);
         };
         match inputs {
-            [input] => {
-                let node =
-                    codec::decode_read_photos(node, Arc::clone(input)).map_err(|error| plan_error(&error))?;
-                Ok(Arc::new(node))
-            }
+            [input] => codec::decode_node(node, Arc::clone(input)).map_err(|error| plan_error(&error)),
             _ => Err(DataFusionError::Plan(format!(
-                "ReadPhotosExec came with {} inputs, not one",
+                "a node of fruitbatch came with {} inputs, not one",
                 inputs.len()
             ))),
         }
@@ -144,10 +140,10 @@ impl PhysicalExtensionCodec for PhysicalCodec {
         buf: &mut Vec<u8>,
         proto_converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<()> {
-        match node.downcast_ref::<ReadPhotosExec>() {
+        match codec::encode_node(node.as_ref()).map_err(|error| plan_error(&error))? {
             Some(node) => {
                 buf.extend_from_slice(OURS);
-                buf.extend(codec::encode_read_photos(node).map_err(|error| plan_error(&error))?);
+                buf.extend(node);
                 Ok(())
             }
             None => self.ballista.try_encode(node, buf, proto_converter),

@@ -15,6 +15,7 @@ use datafusion::execution::context::QueryPlanner;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
+use datafusion::physical_plan::empty::EmptyExec;
 use datafusion::physical_plan::execution_plan::{Boundedness, EmissionType};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
@@ -51,6 +52,12 @@ impl QueryPlanner for JobPlanner {
         logical_plan: &LogicalPlan,
         session_state: &dyn Session,
     ) -> Result<Arc<dyn ExecutionPlan>> {
+        // Ballista's would be without columns.
+        if let LogicalPlan::EmptyRelation(empty) = logical_plan
+            && !empty.produce_one_row
+        {
+            return Ok(Arc::new(EmptyExec::new(Arc::clone(empty.schema.inner()))));
+        }
         let plan = self.ballista.create_physical_plan(logical_plan, session_state).await?;
         if plan.is::<DistributedQueryExec<LogicalPlanNode>>() {
             Ok(Arc::new(JobExec::new(logical_plan.clone(), self.client.clone())))

@@ -6,20 +6,71 @@
 
 use std::sync::Arc;
 
+use arrow::datatypes::{Schema, SchemaRef};
+use datafusion::catalog::TableProvider;
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion_proto::protobuf;
 use fruitbatch_storage::{Location, StorageOptions};
 use prost::Message;
 
 use crate::ScanError;
 use crate::image_row::ImageRow;
 use crate::options::ScanOptions;
+use crate::part_table::{Part, PartFiles, PartTable};
+use crate::read_parts_exec::ReadPartsExec;
 use crate::read_photos_exec::ReadPhotosExec;
 use crate::table::ImageTable;
 
 const MAGIC: &[u8; 6] = b"FBSCAN";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const TABLE: u8 = b'T';
 const NODE: u8 = b'N';
+const PART_TABLE: u8 = b'P';
+const PARTS_NODE: u8 = b'R';
+
+/// The bytes of a table of this crate; none if it is another.
+///
+/// # Errors
+/// As [`encode_table`].
+pub fn encode_provider(table: &dyn TableProvider) -> Result<Option<Vec<u8>>, ScanError> {
+    if let Some(images) = table.downcast_ref::<ImageTable>() {
+        return encode_table(images).map(Some);
+    }
+    table.downcast_ref::<PartTable>().map(encode_part_table).transpose()
+}
+
+/// The table that [`encode_provider`] wrote.
+///
+/// # Errors
+/// [`ScanError`] if the bytes are no such table or hold values out of range.
+pub fn decode_provider(bytes: &[u8]) -> Result<Arc<dyn TableProvider>, ScanError> {
+    match kind_of(bytes) {
+        Some(PART_TABLE) => Ok(Arc::new(decode_part_table(bytes)?)),
+        _ => Ok(Arc::new(decode_table(bytes)?)),
+    }
+}
+
+/// The bytes of a node of this crate, without its input; none if it is another.
+///
+/// # Errors
+/// As [`encode_read_photos`].
+pub fn encode_node(node: &dyn ExecutionPlan) -> Result<Option<Vec<u8>>, ScanError> {
+    if let Some(read_photos) = node.downcast_ref::<ReadPhotosExec>() {
+        return encode_read_photos(read_photos).map(Some);
+    }
+    node.downcast_ref::<ReadPartsExec>().map(encode_read_parts).transpose()
+}
+
+/// The node that [`encode_node`] wrote, over `input`.
+///
+/// # Errors
+/// [`ScanError`] if the bytes are no such node, hold values out of range, or don't fit the input.
+pub fn decode_node(bytes: &[u8], input: Arc<dyn ExecutionPlan>) -> Result<Arc<dyn ExecutionPlan>, ScanError> {
+    match kind_of(bytes) {
+        Some(PARTS_NODE) => Ok(Arc::new(decode_read_parts(bytes, input)?)),
+        _ => Ok(Arc::new(decode_read_photos(bytes, input)?)),
+    }
+}
 
 /// `table` with its whole listing.
 ///
@@ -29,6 +80,7 @@ pub fn encode_table(table: &ImageTable) -> Result<Vec<u8>, ScanError> {
     let message = TableMessage {
         source: Some(SourceMessage::of(table.root(), table.storage_options(), table.options())?),
         photos: table.photos().iter().map(PhotoMessage::from).collect(),
+        listing: table.listing_files().map(PartsMessage::of).transpose()?,
     };
     Ok(seal(TABLE, &message))
 }
@@ -40,7 +92,34 @@ pub fn encode_table(table: &ImageTable) -> Result<Vec<u8>, ScanError> {
 pub fn decode_table(bytes: &[u8]) -> Result<ImageTable, ScanError> {
     let message: TableMessage = open(TABLE, bytes)?;
     let (root, storage, options) = required(message.source, "the source")?.into_parts()?;
-    Ok(ImageTable::new(root, storage, message.photos.into_iter().map(ImageRow::from).collect(), options))
+    Ok(match message.listing {
+        Some(listing) => ImageTable::listed_in_parts(root, storage, listing.into_files()?, options),
+        None => {
+            ImageTable::new(root, storage, message.photos.into_iter().map(ImageRow::from).collect(), options)
+        }
+    })
+}
+
+/// `table`: where its files lie, which they are, and the schema.
+///
+/// # Errors
+/// [`ScanError::Codec`] if the storage options or the schema can't be written.
+pub fn encode_part_table(table: &PartTable) -> Result<Vec<u8>, ScanError> {
+    let message = PartTableMessage {
+        files: Some(PartsMessage::of(table.files())?),
+        schema: Some(schema_message(&table.schema())?),
+    };
+    Ok(seal(PART_TABLE, &message))
+}
+
+/// The table that [`encode_part_table`] wrote.
+///
+/// # Errors
+/// [`ScanError`] if the bytes are no such table or hold values out of range.
+pub fn decode_part_table(bytes: &[u8]) -> Result<PartTable, ScanError> {
+    let message: PartTableMessage = open(PART_TABLE, bytes)?;
+    let files = required(message.files, "the files")?.into_files()?;
+    Ok(PartTable::new(files, schema_of(message.schema)?))
 }
 
 /// `node` without its input.
@@ -63,6 +142,47 @@ pub fn decode_read_photos(bytes: &[u8], input: Arc<dyn ExecutionPlan>) -> Result
     let message: NodeMessage = open(NODE, bytes)?;
     let (root, storage, options) = required(message.source, "the source")?.into_parts()?;
     ReadPhotosExec::try_new(root, storage, options, message.columns, input).map_err(ScanError::codec)
+}
+
+/// `node` without its input.
+///
+/// # Errors
+/// [`ScanError::Codec`] if the storage options or the schema can't be written.
+pub fn encode_read_parts(node: &ReadPartsExec) -> Result<Vec<u8>, ScanError> {
+    let message = PartsNodeMessage {
+        root: node.root().to_string(),
+        storage_json: serde_json::to_string(node.storage_options()).map_err(ScanError::codec)?,
+        schema: Some(schema_message(&node.schema())?),
+    };
+    Ok(seal(PARTS_NODE, &message))
+}
+
+/// The node that [`encode_read_parts`] wrote, over `input`.
+///
+/// # Errors
+/// [`ScanError`] if the bytes are no such node, hold values out of range, or don't fit the input.
+pub fn decode_read_parts(bytes: &[u8], input: Arc<dyn ExecutionPlan>) -> Result<ReadPartsExec, ScanError> {
+    let message: PartsNodeMessage = open(PARTS_NODE, bytes)?;
+    let (root, storage) = place(&message.root, &message.storage_json)?;
+    ReadPartsExec::try_new(root, storage, schema_of(message.schema)?, input).map_err(ScanError::codec)
+}
+
+fn kind_of(bytes: &[u8]) -> Option<u8> {
+    bytes.get(MAGIC.len() + 1).copied()
+}
+
+fn place(root: &str, storage_json: &str) -> Result<(Location, StorageOptions), ScanError> {
+    let root = root.parse().map_err(ScanError::codec)?;
+    Ok((root, serde_json::from_str(storage_json).map_err(ScanError::codec)?))
+}
+
+fn schema_message(schema: &SchemaRef) -> Result<protobuf::Schema, ScanError> {
+    protobuf::Schema::try_from(schema.as_ref()).map_err(ScanError::codec)
+}
+
+fn schema_of(message: Option<protobuf::Schema>) -> Result<SchemaRef, ScanError> {
+    let schema = Schema::try_from(&required(message, "the schema")?).map_err(ScanError::codec)?;
+    Ok(Arc::new(schema))
 }
 
 fn seal(kind: u8, message: &impl Message) -> Vec<u8> {
@@ -97,6 +217,65 @@ struct TableMessage {
     source: Option<SourceMessage>,
     #[prost(message, repeated, tag = "2")]
     photos: Vec<PhotoMessage>,
+    #[prost(message, optional, tag = "3")]
+    listing: Option<PartsMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PartTableMessage {
+    #[prost(message, optional, tag = "1")]
+    files: Option<PartsMessage>,
+    #[prost(message, optional, tag = "2")]
+    schema: Option<protobuf::Schema>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PartsNodeMessage {
+    #[prost(string, tag = "1")]
+    root: String,
+    #[prost(string, tag = "2")]
+    storage_json: String,
+    #[prost(message, optional, tag = "3")]
+    schema: Option<protobuf::Schema>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PartsMessage {
+    #[prost(string, tag = "1")]
+    root: String,
+    #[prost(string, tag = "2")]
+    storage_json: String,
+    #[prost(message, repeated, tag = "3")]
+    parts: Vec<PartMessage>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct PartMessage {
+    #[prost(string, tag = "1")]
+    file: String,
+    #[prost(string, tag = "2")]
+    sha256: String,
+    #[prost(uint64, optional, tag = "3")]
+    rows: Option<u64>,
+}
+
+impl PartsMessage {
+    fn of(files: &PartFiles) -> Result<Self, ScanError> {
+        let parts =
+            files.parts.iter().cloned().map(|Part { file, sha256, rows }| PartMessage { file, sha256, rows });
+        Ok(Self {
+            root: files.root.to_string(),
+            storage_json: serde_json::to_string(&files.storage).map_err(ScanError::codec)?,
+            parts: parts.collect(),
+        })
+    }
+
+    fn into_files(self) -> Result<PartFiles, ScanError> {
+        let (root, storage) = place(&self.root, &self.storage_json)?;
+        let parts =
+            self.parts.into_iter().map(|PartMessage { file, sha256, rows }| Part { file, sha256, rows });
+        Ok(PartFiles { root, storage, parts: parts.collect() })
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -148,8 +327,7 @@ impl SourceMessage {
             max_photo_bytes: self.max_photo_bytes,
         };
         options.validate()?;
-        let root = self.root.parse().map_err(ScanError::codec)?;
-        let storage = serde_json::from_str(&self.storage_json).map_err(ScanError::codec)?;
+        let (root, storage) = place(&self.root, &self.storage_json)?;
         Ok((root, storage, options))
     }
 }

@@ -1,8 +1,8 @@
-//! What can be wrong with a table before any photo is read, and the one fault of reading that fails a task.
+//! What can be wrong with a table before any photo is read, and the faults of reading that fail a task.
 
 use std::fmt;
 
-/// A table or a plan that can't be made.
+/// A table or a plan that can't be made, or a file of rows that can't be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ScanError {
     /// A field of [`ScanOptions`](crate::ScanOptions) is out of its range.
@@ -23,6 +23,14 @@ pub enum ScanError {
     )]
     Codec {
         /// What is wrong with them.
+        problem: String,
+    },
+    /// A file of a [`PartTable`](crate::PartTable) can't be used.
+    #[error("`{file}` can't be read: {problem}")]
+    Part {
+        /// Its full name.
+        file: String,
+        /// Why, and what to do next.
         problem: String,
     },
 }

@@ -5,9 +5,16 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{Schema, SchemaRef};
 use arrow::record_batch::RecordBatch;
+use bytes::Bytes;
 use datafusion::common::Result;
 use datafusion::error::DataFusionError;
+use fruitbatch_storage::ListedPhoto;
+use parquet::arrow::ArrowWriter;
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::file::properties::WriterProperties;
+use sha2::{Digest, Sha256};
 
+use crate::part_table::Part;
 use crate::schema::{ETAG, LABEL, LENGTH, MODIFICATION_TIME, PATH, SPLIT, image_schema};
 
 /// One photo as it was listed: all that is known of it without reading it.
@@ -25,6 +32,20 @@ pub struct ImageRow {
     pub label: Option<String>,
     /// The part of a divided data set, if there is one.
     pub split: Option<String>,
+}
+
+/// Without label and split, which a listing doesn't know.
+impl From<ListedPhoto> for ImageRow {
+    fn from(photo: ListedPhoto) -> Self {
+        Self {
+            path: photo.path,
+            modification_time: photo.modification_time,
+            length: photo.length,
+            etag: photo.etag,
+            label: None,
+            split: None,
+        }
+    }
 }
 
 /// The listing columns of `image_schema()` named in `columns`, in that order.
@@ -57,4 +78,28 @@ pub(crate) fn listing_batch(schema: &SchemaRef, rows: &[ImageRow]) -> Result<Rec
     let arrays = arrays.collect::<Result<Vec<_>>>()?;
     let row_count = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(rows.len()));
     Ok(RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &row_count)?)
+}
+
+/// A listing as Parquet files of `rows_per_part` photos each, for
+/// [`ImageTable::listed_in_parts`](crate::ImageTable::listed_in_parts): their names (`part-00000.parquet` and so on) and
+/// contents, one after the other, so that they need not be in memory together.
+pub fn listing_parts(
+    photos: &[ImageRow],
+    rows_per_part: std::num::NonZeroUsize,
+) -> impl Iterator<Item = Result<(Part, Bytes)>> {
+    photos.chunks(rows_per_part.get()).enumerate().map(|(number, rows)| {
+        let schema = listing_schema(&[PATH, MODIFICATION_TIME, LENGTH, ETAG, LABEL, SPLIT])?;
+        let properties =
+            WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
+        let mut bytes = Vec::new();
+        let mut writer = ArrowWriter::try_new(&mut bytes, Arc::clone(&schema), Some(properties))?;
+        writer.write(&listing_batch(&schema, rows)?)?;
+        writer.close()?;
+        let part = Part {
+            file: format!("part-{number:05}.parquet"),
+            sha256: hex::encode(Sha256::digest(&bytes)),
+            rows: Some(rows.len() as u64),
+        };
+        Ok((part, bytes.into()))
+    })
 }

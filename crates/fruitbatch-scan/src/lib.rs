@@ -1,5 +1,5 @@
 //! The table `images`: photos under a folder or an S3 prefix as rows of a DataFusion table, for one process and for a
-//! cluster alike.
+//! cluster alike; and [`PartTable`], the rows of Parquet files, in the same way.
 //!
 //! # Columns
 //! As Spark's `binaryFile` (`path`, `modificationTime`, `length`, `content`), and a few more:
@@ -17,7 +17,8 @@
 //! | `read_detail` | `Utf8` | yes | the same in words |
 //!
 //! # What is read
-//! The listing is part of the [`ImageTable`]. Only a query that uses `content`, `read_reason` or `read_detail` reads
+//! The listing is part of the [`ImageTable`], or lies in Parquet files ([`listing_parts`]) where it is too long to travel
+//! with a plan. Only a query that uses `content`, `read_reason` or `read_detail` reads
 //! photos; filters on the other columns and limits are applied to the listing first, so photos they leave out are never
 //! read. A photo is read only in the version that was listed.
 //!
@@ -57,15 +58,19 @@ pub mod codec;
 mod error;
 mod image_row;
 mod options;
+mod part_table;
 mod read_ahead;
+mod read_parts_exec;
 mod read_photos_exec;
 pub mod schema;
 mod table;
 mod task_environment;
 
 pub use error::{ScanError, StorageFault};
-pub use image_row::ImageRow;
+pub use image_row::{ImageRow, listing_parts};
 pub use options::ScanOptions;
+pub use part_table::{Part, PartFiles, PartTable};
+pub use read_parts_exec::ReadPartsExec;
 pub use read_photos_exec::ReadPhotosExec;
 pub use schema::image_schema;
 pub use table::ImageTable;

@@ -227,7 +227,10 @@ async fn read_photo(
 }
 
 /// An error that isn't one photo's. Only an I/O error makes Ballista try the task again.
-fn job_failure(may_pass: bool, error: impl std::error::Error + Send + Sync + 'static) -> DataFusionError {
+pub(crate) fn job_failure(
+    may_pass: bool,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> DataFusionError {
     if may_pass {
         DataFusionError::IoError(std::io::Error::other(StorageFault { message: error.to_string() }))
     } else {

@@ -153,8 +153,10 @@ impl ExecutionPlan for ReadPhotosExec {
         vec![&self.input]
     }
 
+    /// It does keep the order, and doesn't say so: DataFusion moves sorts below a node that does, and takes it for granted
+    /// then that a column has the same place below as above.
     fn maintains_input_order(&self) -> Vec<bool> {
-        vec![true]
+        vec![false]
     }
 
     /// The partitions of the listing are the units of work and stay as they are.

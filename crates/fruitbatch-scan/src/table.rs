@@ -22,26 +22,44 @@ use fruitbatch_storage::{Location, StorageOptions};
 
 use crate::image_row::{ImageRow, listing_batch, listing_schema};
 use crate::options::ScanOptions;
+use crate::part_table::PartFiles;
 use crate::read_photos_exec::ReadPhotosExec;
 use crate::schema::{ETAG, LENGTH, PATH, image_schema, needs_reading};
 
 /// Listed photos as a table; see the crate's [front page](crate) for its columns and for what a query of it reads.
 ///
-/// The listing is part of the table and travels with it: whoever runs the query needs access to the photos' bytes, but
-/// lists nothing.
+/// The listing is part of the table and travels with it, or it lies in files ([`listing_parts`](crate::listing_parts)) of
+/// which the names travel: whoever runs the query needs access to the photos' bytes, but lists nothing.
 #[derive(Clone)]
 pub struct ImageTable {
     root: Location,
     storage: StorageOptions,
-    photos: Arc<[ImageRow]>,
+    listing: Listing,
     options: ScanOptions,
+}
+
+#[derive(Clone)]
+enum Listing {
+    Rows(Arc<[ImageRow]>),
+    Parts(PartFiles),
 }
 
 impl ImageTable {
     /// The table of `photos`, whose paths are relative to `root`. Options out of their range are an error of the first
     /// query; [`ScanOptions::validate`] finds them earlier.
     pub fn new(root: Location, storage: StorageOptions, photos: Vec<ImageRow>, options: ScanOptions) -> Self {
-        Self { root, storage, photos: photos.into(), options }
+        Self { root, storage, listing: Listing::Rows(photos.into()), options }
+    }
+
+    /// The table of the photos that are listed in files of all listing columns. A file is a partition, whatever `options`
+    /// say of rows.
+    pub fn listed_in_parts(
+        root: Location,
+        storage: StorageOptions,
+        listing: PartFiles,
+        options: ScanOptions,
+    ) -> Self {
+        Self { root, storage, listing: Listing::Parts(listing), options }
     }
 
     /// Where the photos lie.
@@ -54,9 +72,40 @@ impl ImageTable {
         &self.storage
     }
 
-    /// The listing, in the table's order.
+    /// The listing, in the table's order; empty if it lies in files.
     pub fn photos(&self) -> &[ImageRow] {
-        &self.photos
+        match &self.listing {
+            Listing::Rows(photos) => photos,
+            Listing::Parts(_) => &[],
+        }
+    }
+
+    /// The files of the listing, if it lies in files.
+    pub fn listing_files(&self) -> Option<&PartFiles> {
+        match &self.listing {
+            Listing::Rows(_) => None,
+            Listing::Parts(files) => Some(files),
+        }
+    }
+
+    /// How many photos are listed, if that is known.
+    fn count(&self) -> Option<usize> {
+        match &self.listing {
+            Listing::Rows(photos) => Some(photos.len()),
+            Listing::Parts(files) => files.rows().and_then(|rows| usize::try_from(rows).ok()),
+        }
+    }
+
+    /// The node that gives these listing columns: of all photos, or of the first ones if a limit is met by these.
+    fn scan_listing(&self, schema: &SchemaRef, limit: Option<usize>) -> Result<Arc<dyn ExecutionPlan>> {
+        match &self.listing {
+            Listing::Rows(photos) => {
+                let rows = &photos[..limit.unwrap_or(usize::MAX).min(photos.len())];
+                let partitions = self.partitions(schema, rows)?;
+                Ok(MemorySourceConfig::try_new_exec(&partitions, Arc::clone(schema), None)?)
+            }
+            Listing::Parts(files) => files.scan(Arc::clone(schema), limit),
+        }
     }
 
     /// How the listing is cut into partitions, and how its photos are read.
@@ -81,7 +130,7 @@ impl fmt::Debug for ImageTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ImageTable")
             .field("root", &self.root.to_string())
-            .field("photos", &self.photos.len())
+            .field("photos", &self.count())
             .field("options", &self.options)
             .finish_non_exhaustive()
     }
@@ -99,7 +148,7 @@ impl TableProvider for ImageTable {
 
     fn statistics(&self) -> Option<Statistics> {
         let mut statistics = Statistics::new_unknown(&image_schema());
-        statistics.num_rows = Precision::Exact(self.photos.len());
+        statistics.num_rows = self.count().map_or(Precision::Absent, Precision::Exact);
         Some(statistics)
     }
 
@@ -142,15 +191,9 @@ impl TableProvider for ImageTable {
             }
         }
 
-        // Without a filter below it, a limit is met by the first rows of the listing; the others aren't even planned.
-        let rows = match limit {
-            Some(limit) if filters.is_empty() => &self.photos[..limit.min(self.photos.len())],
-            _ => &self.photos,
-        };
         let listing_schema = listing_schema(&listed)?;
-        let partitions = self.partitions(&listing_schema, rows)?;
-        let mut plan: Arc<dyn ExecutionPlan> =
-            MemorySourceConfig::try_new_exec(&partitions, Arc::clone(&listing_schema), None)?;
+        // Without a filter below it, a limit is met by the first rows of the listing; the others aren't even planned.
+        let mut plan = self.scan_listing(&listing_schema, limit.filter(|_| filters.is_empty()))?;
 
         if let Some(filter) =
             conjunction(filters.iter().cloned().map(without_table_name).collect::<Result<Vec<_>>>()?)

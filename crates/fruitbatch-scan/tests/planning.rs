@@ -190,3 +190,18 @@ async fn options_out_of_range_are_named() {
         assert!(error.to_string().contains(name), "{error}");
     }
 }
+
+#[tokio::test]
+async fn photos_are_sorted_by_the_columns_that_were_meant() {
+    for query in [
+        "SELECT content, path FROM images ORDER BY path",
+        "SELECT * FROM images ORDER BY label, length DESC",
+        "SELECT path, content FROM images ORDER BY content",
+    ] {
+        // Planning checks that each node has its input in the order it needs.
+        let text = plan_text(25, query).await;
+        let sort = text.find("SortExec").expect("the query sorts");
+        let read = text.find("ReadPhotosExec").expect("the query reads");
+        assert!(sort < read, "below the read, columns have other places\n{text}");
+    }
+}

@@ -57,15 +57,7 @@ impl PhotoFolder {
 
 pub(crate) async fn list(root: &Location, storage: &StorageOptions) -> Vec<ImageRow> {
     let listing = Storage::new(storage.clone()).list(root, &ListOptions::default()).await.unwrap();
-    let row = |photo: fruitbatch_storage::ListedPhoto| ImageRow {
-        path: photo.path,
-        modification_time: photo.modification_time,
-        length: photo.length,
-        etag: photo.etag,
-        label: None,
-        split: None,
-    };
-    listing.photos.into_iter().map(row).collect()
+    listing.photos.into_iter().map(ImageRow::from).collect()
 }
 
 /// What a [`measure`] function does before each batch it is given.

@@ -87,11 +87,7 @@ async fn list(root: &Location, storage: &StorageOptions) -> Vec<ImageRow> {
     let listing = Storage::new(storage.clone()).list(root, &ListOptions::default()).await.unwrap();
     let row = |photo: fruitbatch_storage::ListedPhoto| ImageRow {
         label: photo.path.split_once('/').map(|(folder, _)| folder.to_owned()),
-        path: photo.path,
-        modification_time: photo.modification_time,
-        length: photo.length,
-        etag: photo.etag,
-        split: None,
+        ..photo.into()
     };
     listing.photos.into_iter().map(row).collect()
 }
