@@ -5,19 +5,24 @@
 
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use chrono::{DateTime, Utc};
 use fruitbatch_learn::LearnSpec;
+use fruitbatch_learn::classifier::ClassifierSpec;
 use fruitbatch_net::{ClientTls, Connector, TlsFiles};
-use fruitbatch_storage::{ListOptions, Location, PathGlob, Storage, StorageOptions};
+use fruitbatch_storage::{ListOptions, Location, OutputStore, PathGlob, Storage, StorageOptions};
 use fruitbatch_vision::{Catalogue, EmbedOptions, EmbedSpec};
 use serde::{Deserialize, Serialize};
 
-use crate::commit_log::CommitLog;
+use crate::commit_log::{CommitLog, FeatureIdentity};
 use crate::error::{ConfigError, RunError};
 use crate::labels::LabelSource;
+use crate::lineage::Lineage;
+use crate::outputs::LINEAGE;
+use crate::predictor::Predictor;
 
 /// All keys of a run with their values, defaults where nothing else was said. In TOML and on the command line the keys are
 /// written with dashes: `n-components = "10"`.
@@ -73,7 +78,7 @@ pub struct RunConfig {
     /// its own.
     pub memory_limit: Option<String>,
 
-    /// `plain` or `spark-ml`: what the learning keys left unset stand for.
+    /// `plain`, `spark-ml` or `cosine`: what the learning keys left unset stand for.
     pub preset: String,
     /// Principal components: a count such as `10`, or a share of the variance such as `0.95`.
     pub n_components: Option<String>,
@@ -91,8 +96,26 @@ pub struct RunConfig {
     pub whiten: Option<bool>,
     /// Whether rows are scaled to unit length before clustering.
     pub normalize: Option<bool>,
+    /// Whether features are scaled to unit length before anything else.
+    pub normalize_features: Option<bool>,
+    /// `kmeans`, `spherical-kmeans`, `gaussian-mixture`, `dbscan` or `hdbscan`.
+    pub algorithm: Option<String>,
+    /// DBSCAN's distance up to which rows are neighbours.
+    pub eps: Option<f64>,
+    /// Neighbours that make a row a core row, for DBSCAN and HDBSCAN.
+    pub min_samples: Option<usize>,
+    /// The fewest rows that are a cluster, for HDBSCAN.
+    pub min_cluster_size: Option<usize>,
     /// The seed of everything random.
     pub seed: u64,
+
+    /// Whether a classifier head is trained on the labels.
+    pub classifier: bool,
+    /// The share of each label's photos that the head is tested on.
+    pub test_share: f64,
+
+    /// Whether report.html, plots/ and tsne.parquet are written.
+    pub report: bool,
 
     /// `local`: a scheduler and an executor inside this process; or a fleet's scheduler, `df://HOST:PORT`.
     pub scheduler: String,
@@ -121,6 +144,10 @@ pub struct RunConfig {
     pub require_uniform_cpu: bool,
     /// Deletes what an earlier run wrote to OUT and starts over.
     pub overwrite: bool,
+
+    /// What is asked of a fitted model, where the run is one of `fruitbatch predict`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub predict: Option<PredictConfig>,
 
     /// The AWS profile.
     pub profile: Option<String>,
@@ -168,7 +195,15 @@ impl Default for RunConfig {
             ddof: None,
             whiten: None,
             normalize: None,
+            normalize_features: None,
+            algorithm: None,
+            eps: None,
+            min_samples: None,
+            min_cluster_size: None,
             seed: 0,
+            classifier: false,
+            test_share: ClassifierSpec::default().test_share,
+            report: true,
             scheduler: "local".to_owned(),
             cluster_timeout: 600,
             model_store: None,
@@ -182,6 +217,7 @@ impl Default for RunConfig {
             max_failures: None,
             require_uniform_cpu: false,
             overwrite: false,
+            predict: None,
             profile: None,
             region: None,
             endpoint_url: None,
@@ -199,6 +235,44 @@ pub enum SplitFrom {
     None,
     /// A folder called Training, Test or Validation in the photo's path.
     Path,
+}
+
+/// What is asked of a fitted model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub struct PredictConfig {
+    /// The folder of the model: a folder or `s3://bucket/prefix/`.
+    pub model_dir: String,
+    /// How many of the nearest photos vote.
+    pub n_neighbors: usize,
+    /// What the predictions are written as.
+    pub format: PredictionFormat,
+}
+
+/// What predictions are written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PredictionFormat {
+    /// Comma-separated, with a header.
+    Csv,
+    /// A JSON object a line.
+    Jsonl,
+    /// Parquet.
+    Parquet,
+}
+
+/// Which steps of a run are taken.
+#[derive(Debug, Clone, Default)]
+pub enum Steps {
+    /// All: list, extract, fit, write.
+    #[default]
+    All,
+    /// All but learning: photos become features.
+    Extract,
+    /// Learning alone, on what the last run extracted: INPUT isn't listed.
+    Fit,
+    /// Photos become features, and those are shown to a fitted model.
+    Predict(Arc<Predictor>),
 }
 
 /// What happens when a photo can't be used.
@@ -298,6 +372,8 @@ pub struct RunPlan {
     pub memory_limit: Option<u64>,
     /// How clusters are made; `n_clusters` may still depend on the labels.
     pub learning: LearnSpec,
+    /// The classifier head to train, if one is asked for.
+    pub classifier: Option<ClassifierSpec>,
     /// Whether `--n-clusters` was left out, so that the labels decide.
     pub n_clusters_from_labels: bool,
     /// Tasks at a time.
@@ -306,6 +382,8 @@ pub struct RunPlan {
     pub max_failures: Option<MaxFailures>,
     /// Whether photos that are booked as failed are taken again.
     pub retry_failed: bool,
+    /// Which steps are taken.
+    pub steps: Steps,
 }
 
 impl RunConfig {
@@ -314,6 +392,11 @@ impl RunConfig {
     /// # Errors
     /// [`RunError::Config`] naming the key, what is wrong with it and what would be right; model errors as they are.
     pub fn plan(&self, catalogue: &Catalogue) -> Result<RunPlan, RunError> {
+        self.plan_with(self.embedding(catalogue)?)
+    }
+
+    /// The same for photos with which this is done.
+    fn plan_with(&self, embedding: EmbedSpec) -> Result<RunPlan, RunError> {
         let input = location("input", self.input.as_deref())?;
         let output = self.output_location()?;
         if output.is_same_or_above(&input) {
@@ -331,23 +414,6 @@ impl RunConfig {
             .map_err(|error| ConfigError::invalid("glob", error))?;
         let scheduler: SchedulerChoice = parse("scheduler", &self.scheduler)?;
         let memory_limit = self.memory_limit.as_deref().map(|text| parse::<ByteSize>("memory-limit", text));
-        let embedding = EmbedSpec::resolve(
-            catalogue,
-            &EmbedOptions {
-                image_size: parse("image-size", &self.image_size)?,
-                resize: parse("resize", &self.resize)?,
-                max_side: self.max_side,
-                pooling: parse("pooling", &self.pooling)?,
-                precision: parse("precision", &self.precision)?,
-                provider: parse("provider", &self.provider)?,
-                on_this_machine: scheduler == SchedulerChoice::Local,
-                convolution: parse("convolution", &self.convolution)?,
-                batch_size: self.batch_size,
-                max_pixels: self.max_pixels,
-                max_bytes: self.max_bytes,
-                ..EmbedOptions::new(&self.model)
-            },
-        )?;
         Ok(RunPlan {
             list_options: ListOptions {
                 recursive: self.recursive,
@@ -364,14 +430,36 @@ impl RunConfig {
             label_source: self.label.parse()?,
             learning: self.learning()?,
             n_clusters_from_labels: self.n_clusters.is_none(),
+            classifier: self.classifier_spec()?,
             slots: self.slots.unwrap_or_else(available_cores),
             max_failures: self.max_failures.as_deref().map(|text| parse("max-failures", text)).transpose()?,
             retry_failed: false,
+            steps: Steps::All,
             config: self.clone(),
             input,
             output,
             embedding,
         })
+    }
+
+    /// What is done with each photo.
+    fn embedding(&self, catalogue: &Catalogue) -> Result<EmbedSpec, RunError> {
+        let scheduler: SchedulerChoice = parse("scheduler", &self.scheduler)?;
+        let options = EmbedOptions {
+            image_size: parse("image-size", &self.image_size)?,
+            resize: parse("resize", &self.resize)?,
+            max_side: self.max_side,
+            pooling: parse("pooling", &self.pooling)?,
+            precision: parse("precision", &self.precision)?,
+            provider: parse("provider", &self.provider)?,
+            on_this_machine: scheduler == SchedulerChoice::Local,
+            convolution: parse("convolution", &self.convolution)?,
+            batch_size: self.batch_size,
+            max_pixels: self.max_pixels,
+            max_bytes: self.max_bytes,
+            ..EmbedOptions::new(&self.model)
+        };
+        Ok(EmbedSpec::resolve(catalogue, &options)?)
     }
 
     pub(crate) fn output_location(&self) -> Result<Location, ConfigError> {
@@ -412,6 +500,13 @@ impl RunConfig {
         Ok(Connector::new(tls))
     }
 
+    fn classifier_spec(&self) -> Result<Option<ClassifierSpec>, ConfigError> {
+        let spec =
+            ClassifierSpec { test_share: self.test_share, seed: self.seed, ..ClassifierSpec::default() };
+        spec.check().map_err(|error| ConfigError::invalid("test-share", error))?;
+        Ok(self.classifier.then_some(spec))
+    }
+
     fn learning(&self) -> Result<LearnSpec, ConfigError> {
         let mut spec = LearnSpec::preset(parse("preset", &self.preset)?);
         spec.kmeans.seed = self.seed;
@@ -439,8 +534,51 @@ impl RunConfig {
         if let Some(normalize) = self.normalize {
             spec.normalize = normalize;
         }
+        if let Some(normalize_features) = self.normalize_features {
+            spec.normalize_features = normalize_features;
+        }
+        if let Some(algorithm) = &self.algorithm {
+            spec.algorithm = parse("algorithm", algorithm)?;
+        }
+        if let Some(eps) = self.eps {
+            spec.dbscan.eps = eps;
+        }
+        if let Some(min_samples) = self.min_samples {
+            spec.dbscan.min_samples = min_samples;
+            spec.hdbscan.min_samples = Some(min_samples);
+        }
+        if let Some(min_cluster_size) = self.min_cluster_size {
+            spec.hdbscan.min_cluster_size = min_cluster_size;
+        }
         spec.check().map_err(|error| ConfigError::invalid("learning", error))?;
         Ok(spec)
+    }
+}
+
+impl RunConfig {
+    /// What the last run on OUT was told, as it reads from here, what its features are, and OUT.
+    async fn of_last_run(
+        output: &str,
+        access: &Self,
+    ) -> Result<(Self, FeatureIdentity, OutputStore), RunError> {
+        let place = location("output", Some(output))?;
+        let store = Storage::new(access.storage_options()?).output(&place).await?;
+        let log = CommitLog::open(store.clone()).await?;
+        let Some(claim) = &log.state().claim else {
+            return Err(RunError::NoRun { output: place.to_string() });
+        };
+        let config = (*claim.claim.config).clone();
+        let config = Self {
+            // The name that it has from here.
+            output: Some(output.to_owned()),
+            profile: access.profile.clone().or(config.profile),
+            region: access.region.clone().or(config.region),
+            endpoint_url: access.endpoint_url.clone().or(config.endpoint_url),
+            no_sign_request: config.no_sign_request || access.no_sign_request,
+            request_payer: access.request_payer.clone().or(config.request_payer),
+            ..config
+        };
+        Ok((config, claim.claim.features.clone(), store))
     }
 }
 
@@ -451,13 +589,10 @@ impl RunPlan {
     /// # Errors
     /// [`RunError::NoRun`] if there was none; otherwise as [`RunConfig::plan`].
     pub async fn retry_of(output: &str, access: &RunConfig, catalogue: &Catalogue) -> Result<Self, RunError> {
-        let place = location("output", Some(output))?;
-        let store = Storage::new(access.storage_options()?).output(&place).await?;
-        let log = CommitLog::open(store).await?;
-        let Some(claim) = &log.state().claim else {
-            return Err(RunError::NoRun { output: place.to_string() });
-        };
-        let mut config = (*claim.claim.config).clone();
+        let (config, ..) = RunConfig::of_last_run(output, access).await?;
+        if config.predict.is_some() {
+            return Ok(Self { retry_failed: true, ..Self::predict(&config).await? });
+        }
         if config.files_from.as_deref() == Some(STANDARD_INPUT) {
             return Err(ConfigError::invalid(
                 "files-from",
@@ -465,14 +600,41 @@ impl RunPlan {
             )
             .into());
         }
-        // The name that it has from here.
-        config.output = Some(output.to_owned());
-        config.profile = access.profile.clone().or(config.profile);
-        config.region = access.region.clone().or(config.region);
-        config.endpoint_url = access.endpoint_url.clone().or(config.endpoint_url);
-        config.no_sign_request |= access.no_sign_request;
-        config.request_payer = access.request_payer.clone().or(config.request_payer);
         Ok(Self { retry_failed: true, ..config.plan(catalogue)? })
+    }
+
+    /// The plan of a configuration that asks a fitted model: features are made just as when it was fitted.
+    ///
+    /// # Errors
+    /// [`RunError::NoModel`] and [`RunError::Model`] if there is none, or none that can be used; otherwise as [`RunConfig::plan`].
+    pub async fn predict(config: &RunConfig) -> Result<Self, RunError> {
+        let predict = config.predict.as_ref().ok_or(ConfigError::Missing { key: "model-dir" })?;
+        let predictor = Arc::new(Predictor::open(predict, config).await?);
+        let plan = config.plan_with(predictor.embedding.clone())?;
+        Ok(Self { steps: Steps::Predict(predictor), ..plan })
+    }
+
+    /// The plan that learns anew from what the last run on OUT extracted, to be carried out by [`refit`](crate::refit). `adjust` changes
+    /// what that run was told about learning; `access` is as in [`RunPlan::retry_of`].
+    ///
+    /// # Errors
+    /// [`RunError::NoRun`] if there was no run, [`RunError::NothingExtracted`] if it stopped before its end; otherwise as
+    /// [`RunConfig::plan`].
+    pub async fn refit_of(
+        output: &str,
+        access: &RunConfig,
+        adjust: impl FnOnce(RunConfig) -> RunConfig,
+    ) -> Result<Self, RunError> {
+        let (config, features, store) = RunConfig::of_last_run(output, access).await?;
+        let nothing = || RunError::NothingExtracted { output: output.to_owned() };
+        let lineage = store.get(LINEAGE).await?.ok_or_else(nothing)?;
+        let lineage: Lineage = serde_json::from_slice(&lineage).map_err(|_| nothing())?;
+        // As it was resolved where the features were made, which may be another machine with another catalogue.
+        let embedding = lineage.embedding.parse()?;
+        // What the photos' paths are relative to, where INPUT was a glob.
+        let input = location("input", Some(&features.input))?;
+        let config = RunConfig { overwrite: false, ..adjust(config) };
+        Ok(Self { steps: Steps::Fit, input, ..config.plan_with(embedding)? })
     }
 
     /// The configuration with which another process, wherever it is started, goes on with this run.
@@ -483,6 +645,10 @@ impl RunPlan {
             input: config.input.as_deref().map(absolute),
             output: config.output.as_deref().map(absolute),
             label: if is_label_table { absolute(&config.label) } else { config.label.clone() },
+            predict: config
+                .predict
+                .clone()
+                .map(|predict| PredictConfig { model_dir: absolute(&predict.model_dir), ..predict }),
             model_store: config.model_store.as_deref().map(absolute),
             tls_cert: config.tls_cert.as_deref().map(absolute_file),
             tls_key: config.tls_key.as_deref().map(absolute_file),

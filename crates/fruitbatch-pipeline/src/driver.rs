@@ -7,36 +7,32 @@
 //! 5. Let go of OUT.
 //!
 //! Whatever ends a driver at whatever moment, the next one goes on from the log. Everything it touches outside itself is
-//! behind three interfaces (store, engine, liveness), so that a simulation can run this very code through thousands of
+//! behind four interfaces (store, engine, liveness, photos), so that a simulation can run this very code through thousands of
 //! crashes.
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use fruitbatch_learn::{ClusterCount, Fitted};
 use fruitbatch_storage::{OutputStore, ReadErrorKind};
-use ndarray::ArrayView2;
-use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use crate::claim::{self, Liveness, ProcessIdentity};
 use crate::commit_log::{Claim, CommitLog, FailureRecord, FeatureIdentity, LogEntry, LogState};
-use crate::config::{RunPlan, SplitFrom};
+use crate::config::{RunPlan, Steps};
 use crate::engine::Engine;
-use crate::error::{ConfigError, RunError};
+use crate::error::RunError;
 use crate::events::{Event, Observer, Stage};
 use crate::extract::{Counts, Extraction, check_uniform};
-use crate::features::{FEATURES_FOLDER, FeatureRow};
-use crate::labels::TRAINING_SPLIT;
+use crate::extracted::{Extracted, recall, splits_of};
+use crate::features::FEATURES_FOLDER;
 use crate::layout::{arrange, remove_orphans};
-use crate::lineage::{Host, Lineage, Versions, now, peak_memory_bytes};
+use crate::lineage::{Host, Versions, now};
 use crate::outputs::{
-    FAILURES_CSV, LINEAGE, LabelCount, LabelIndex, METRICS, MODEL_FOLDER, Metrics, RESULTS_CSV,
-    RESULTS_PARQUET, ResultsTable, SUCCESS, Timings, failures_csv,
+    FAILURES_CSV, LINEAGE, METRICS, MODEL_FOLDER, Metrics, RESULTS_CSV, RESULTS_PARQUET, SUCCESS, Timings,
 };
 use crate::publish::Publisher;
+use crate::report::PhotoSource;
 use crate::retries::Retries;
 use crate::selection::{Photo, Selection};
 use crate::stage_clock::StageClock;
@@ -87,7 +83,6 @@ pub(crate) struct EngineSeconds {
 pub(crate) struct Driver<'a> {
     pub(crate) plan: &'a RunPlan,
     pub(crate) store: OutputStore,
-    pub(crate) engine: &'a dyn Engine,
     pub(crate) liveness: &'a dyn Liveness,
     pub(crate) observer: &'a dyn Observer,
     pub(crate) cancel: &'a CancellationToken,
@@ -96,20 +91,48 @@ pub(crate) struct Driver<'a> {
     pub(crate) run_id: String,
     pub(crate) started_at: String,
     pub(crate) versions: &'a Versions,
-    pub(crate) engine_seconds: &'a (dyn Fn() -> EngineSeconds + Sync),
+    /// Where the report has its photos from.
+    pub(crate) photos: &'a dyn PhotoSource,
+}
+
+/// The photos that a driver is about.
+pub(crate) enum Photos<'a> {
+    /// As INPUT was listed: what isn't committed is extracted.
+    Listed {
+        selection: Selection,
+        engine: &'a dyn Engine,
+        engine_seconds: &'a (dyn Fn() -> EngineSeconds + Sync),
+    },
+    /// As the last run on OUT extracted them: there is nothing to do but to learn.
+    AsExtracted,
+}
+
+impl Photos<'_> {
+    fn count(&self) -> usize {
+        match self {
+            Self::Listed { selection, .. } => selection.photos.len(),
+            Self::AsExtracted => 0,
+        }
+    }
 }
 
 impl Driver<'_> {
-    /// Carries the plan out over a listing.
+    /// Carries the plan out.
     pub(crate) async fn drive(
         &self,
         clock: &mut StageClock<'_>,
-        selection: Selection,
+        photos: Photos<'_>,
     ) -> Result<RunSummary, RunError> {
         let mut log = CommitLog::open_with(self.store.clone(), self.retries).await?;
-        let features = FeatureIdentity {
-            input: selection.root.to_string(),
-            embedding: self.plan.embedding.feature_identity(),
+        let features = match (&photos, &log.state().claim) {
+            (Photos::Listed { selection, .. }, _) => FeatureIdentity {
+                input: selection.root.to_string(),
+                embedding: self.plan.embedding.feature_identity(),
+            },
+            (Photos::AsExtracted, Some(before)) => before.claim.features.clone(),
+            (Photos::AsExtracted, None) => {
+                return Err(RunError::NoRun { output: self.plan.output.to_string() });
+            }
         };
         let claim = Claim {
             run_id: self.run_id.clone(),
@@ -126,12 +149,12 @@ impl Driver<'_> {
         tokio::select! {
             biased;
             () = self.cancel.cancelled() => {
-                return Err(RunError::Interrupted { committed: 0, total: selection.photos.len() });
+                return Err(RunError::Interrupted { committed: 0, total: photos.count() });
             }
             taken = claim::take(&self.store, &mut log, claim, self.liveness, check) => taken?,
         }
         let shown_alive = self.liveness.show(&self.store, log.next_part().claim);
-        let outcome = self.work(clock, &mut log, selection).await;
+        let outcome = self.work(clock, &mut log, photos).await;
         drop(shown_alive);
         if matches!(outcome, Err(RunError::Superseded { .. })) {
             return outcome;
@@ -152,7 +175,7 @@ impl Driver<'_> {
         &self,
         clock: &mut StageClock<'_>,
         log: &mut CommitLog,
-        mut selection: Selection,
+        photos: Photos<'_>,
     ) -> Result<RunSummary, RunError> {
         if let Some(claim_file) = log.claim_file() {
             self.store.verify_conditions(&claim_file).await?;
@@ -161,6 +184,30 @@ impl Driver<'_> {
         publisher.remove(log, SUCCESS).await?;
         self.clear_away(log, &publisher).await?;
 
+        let extracted = match photos {
+            Photos::Listed { selection, engine, engine_seconds } => {
+                let extracted = self.extract(clock, log, selection, engine).await?;
+                let seconds = engine_seconds();
+                let timings = Timings {
+                    decode_seconds: seconds.decode,
+                    inference_seconds: seconds.inference,
+                    ..extracted.timings
+                };
+                Extracted { timings, ..extracted }
+            }
+            Photos::AsExtracted => recall(self.plan, &self.store, log).await?,
+        };
+        self.finish(clock, log, &publisher, extracted).await
+    }
+
+    /// Computes what isn't committed, and lays all rows out.
+    async fn extract(
+        &self,
+        clock: &mut StageClock<'_>,
+        log: &mut CommitLog,
+        mut selection: Selection,
+        engine: &dyn Engine,
+    ) -> Result<Extracted, RunError> {
         check_uniform(self.plan, &log.state().kernel_paths())?;
         let pending = pending_photos(&selection, log.state(), self.plan.retry_failed);
         let changes = changes(&selection, log.state(), self.plan.retry_failed);
@@ -172,25 +219,24 @@ impl Driver<'_> {
 
         let mut committing = Duration::ZERO;
         if !pending.is_empty() {
-            self.engine.start(&selection.photos).await?;
+            engine.start(&selection.photos).await?;
             clock.enter(Stage::Extract);
             // Set once, here.
             let _ = self.counts.resumed.set(resumed);
             let extraction = Extraction {
                 plan: self.plan,
-                engine: self.engine,
+                engine,
                 store: &self.store,
                 observer: self.observer,
                 cancel: self.cancel,
                 counts: self.counts,
             };
             let extracted = extraction.run(log, &mut selection, pending).await;
-            self.engine.stop().await;
+            engine.stop().await;
             committing = extracted?;
         }
         let extract_took = clock.current_took();
-
-        clock.enter(Stage::Fit);
+        clock.enter(if matches!(self.plan.steps, Steps::Extract) { Stage::Write } else { Stage::Fit });
         let began = Instant::now();
         let rows = arrange(&self.store, log, &selection.photos, self.plan.embedding.width as usize).await?;
         committing += began.elapsed();
@@ -202,73 +248,23 @@ impl Driver<'_> {
                 detail: "between the commit log and its parts".to_owned(),
             });
         }
-        let labels = LabelIndex::of(&rows);
-        let label_indices: Vec<Option<u32>> =
-            rows.iter().map(|row| row.label.as_deref().and_then(|label| labels.index_of(label))).collect();
-        let splits = current_splits(self.plan, &selection, &rows);
-        let fitted = if rows.is_empty() {
-            None
-        } else {
-            Some(fit(self.plan, &rows, &labels, &label_indices, splits.as_deref())?)
-        };
-
-        clock.enter(Stage::Write);
-        let seconds = (self.engine_seconds)();
-        let mut metrics = Metrics {
-            listed: listed as u64,
-            rows: rows.len() as u64,
-            failures: failures.len() as u64,
-            failures_by_reason: count_reasons(&failures),
-            skipped: selection.skipped,
+        Ok(Extracted {
+            splits: splits_of(self.plan, rows.iter().map(|row| row.path.as_str())),
+            rows,
+            failures,
             bytes: selection.bytes(),
-            labels: label_counts(&labels, &label_indices),
-            feature_width: u64::from(self.plan.embedding.width),
-            learning: fitted.as_ref().map(|fitted| fitted.report.clone()),
+            input_digest: selection.digest(),
+            skipped: selection.skipped,
+            executors: engine.hosts(),
+            resumed,
+            changes,
             timings: Timings {
                 photos_computed: computed as u64,
                 photos_per_second: rate(computed, extract_took),
-                decode_seconds: seconds.decode,
-                inference_seconds: seconds.inference,
                 commit_seconds: committing.as_secs_f64(),
-                fit: fitted.as_ref().map(|fitted| fitted.timings).unwrap_or_default(),
                 ..Timings::default()
             },
-        };
-        let mut outputs: BTreeMap<String, Bytes> = BTreeMap::new();
-        outputs.insert(FAILURES_CSV.to_owned(), failures_csv(&failures));
-        if let Some(fitted) = &fitted {
-            let table = ResultsTable {
-                rows: &rows,
-                splits: splits.as_deref(),
-                label_indices: &label_indices,
-                fitted,
-            };
-            outputs.insert(RESULTS_CSV.to_owned(), table.to_csv());
-            outputs.insert(RESULTS_PARQUET.to_owned(), table.to_parquet());
-            let mut model = fitted.model.clone().with_lineage(self.model_lineage());
-            if !labels.names().is_empty() {
-                model = model.with_label_names(labels.names().to_vec())?;
-            }
-            for (file, bytes) in model.to_files() {
-                outputs.insert(format!("{MODEL_FOLDER}/{file}"), Bytes::from(bytes));
-            }
-        }
-        self.publish(log, &publisher, &outputs).await?;
-
-        metrics.timings.stages = clock.finish();
-        metrics.timings.total_seconds = clock.total().as_secs_f64();
-        metrics.timings.peak_memory_bytes = peak_memory_bytes();
-        let lineage = self.lineage(&selection, log.state());
-        for (file, json) in [(METRICS, to_json(&metrics)), (LINEAGE, to_json(&lineage))] {
-            publisher.put(log, file, &json).await?;
-            outputs.insert(file.to_owned(), json);
-        }
-        if fitted.is_some() {
-            publisher.put(log, SUCCESS, &success_file(&outputs, log.state())).await?;
-        }
-        let current_rows = rows.len() as u64;
-        let all_rows = log.state().rows().count() as u64;
-        Ok(RunSummary { metrics, resumed, changes, kept_aside: all_rows - current_rows, failures })
+        })
     }
 
     /// Refuses an OUT that belongs to someone else or to other features.
@@ -323,50 +319,6 @@ impl Driver<'_> {
         claim::remove_old_heartbeats(&self.store, log.next_part().claim).await?;
         self.store.remove_leftovers().await?;
         Ok(())
-    }
-
-    /// Announces the outputs in the log, removes those of earlier runs that this one doesn't write, and writes them.
-    async fn publish(
-        &self,
-        log: &mut CommitLog,
-        publisher: &Publisher<'_>,
-        outputs: &BTreeMap<String, Bytes>,
-    ) -> Result<(), RunError> {
-        let mut files: Vec<String> = outputs.keys().cloned().collect();
-        files.extend([METRICS, LINEAGE, SUCCESS].map(str::to_owned));
-        let stale: BTreeSet<String> =
-            log.state().outputs.iter().filter(|file| !files.contains(file)).cloned().collect();
-        log.append(LogEntry::Publish { files }).await?;
-        for file in stale {
-            publisher.remove(log, &file).await?;
-        }
-        for (file, content) in outputs {
-            publisher.put(log, file, content).await?;
-        }
-        Ok(())
-    }
-
-    fn lineage(&self, selection: &Selection, state: &LogState) -> Lineage {
-        Lineage {
-            run_id: self.run_id.clone(),
-            config: self.plan.config.clone(),
-            embedding: self.plan.embedding.to_string(),
-            input_digest: selection.digest(),
-            kernel_paths: state.kernel_paths().into_iter().map(str::to_owned).collect(),
-            versions: self.versions.clone(),
-            started_at: self.started_at.clone(),
-            finished_at: now(),
-            hosts: vec![Host::this()],
-            executors: self.engine.hosts(),
-        }
-    }
-
-    fn model_lineage(&self) -> fruitbatch_learn::Lineage {
-        fruitbatch_learn::Lineage::from([
-            ("embedding".to_owned(), self.plan.embedding.to_string().into()),
-            ("input".to_owned(), self.plan.input.to_string().into()),
-            ("run_id".to_owned(), self.run_id.clone().into()),
-        ])
     }
 }
 
@@ -435,97 +387,6 @@ fn current_failures(selection: &Selection, state: &LogState) -> Vec<FailureRecor
     selection.photos.iter().filter_map(|photo| booked(state, photo).cloned()).collect()
 }
 
-fn current_splits(
-    plan: &RunPlan,
-    selection: &Selection,
-    rows: &[FeatureRow],
-) -> Option<Vec<Option<&'static str>>> {
-    if plan.config.split_from == SplitFrom::None {
-        return None;
-    }
-    // Rows are a subsequence of the photos: both are sorted by path.
-    let mut photos = selection.photos.iter();
-    Some(
-        rows.iter()
-            .map(|row| photos.find(|photo| photo.path == row.path).and_then(|photo| photo.split))
-            .collect(),
-    )
-}
-
-fn fit(
-    plan: &RunPlan,
-    rows: &[FeatureRow],
-    labels: &LabelIndex,
-    label_indices: &[Option<u32>],
-    splits: Option<&[Option<&'static str>]>,
-) -> Result<Fitted, RunError> {
-    let fit_on: Option<Vec<bool>> =
-        splits.map(|splits| splits.iter().map(|split| *split == Some(TRAINING_SPLIT)).collect());
-    if let Some(fit_on) = &fit_on
-        && !fit_on.contains(&true)
-    {
-        return Err(ConfigError::invalid(
-            "split-from",
-            format!("no photo lies in a folder called {TRAINING_SPLIT}, so there is nothing to fit on"),
-        )
-        .into());
-    }
-    let mut spec = plan.learning.clone();
-    if plan.n_clusters_from_labels {
-        // One label says nothing about clusters.
-        spec.kmeans.n_clusters = match labels.names().len() {
-            0 | 1 => ClusterCount::Auto,
-            labels => ClusterCount::Count(labels),
-        };
-    }
-    let width = plan.embedding.width as usize;
-    let mut features = Vec::with_capacity(rows.len() * width);
-    for row in rows {
-        features.extend_from_slice(&row.features);
-    }
-    let features = ArrayView2::from_shape((rows.len(), width), &features)
-        .expect("each row has as many features as the model is wide: parts are checked when they are read");
-    let labels = (!labels.names().is_empty()).then_some(label_indices);
-    Ok(fruitbatch_learn::fit(features, fit_on.as_deref(), labels, &spec, plan.slots)?)
-}
-
-/// `_SUCCESS`: the SHA-256 of every output and every current features part.
-fn success_file(outputs: &BTreeMap<String, Bytes>, state: &LogState) -> Bytes {
-    let mut digests: BTreeMap<&str, String> =
-        outputs.iter().map(|(file, bytes)| (file.as_str(), hex::encode(Sha256::digest(bytes)))).collect();
-    for part in state.parts.values().filter(|part| part.file.starts_with(FEATURES_FOLDER)) {
-        digests.insert(&part.file, part.sha256.clone());
-    }
-    to_json(&serde_json::json!({ "version": 1, "sha256": digests }))
-}
-
-fn label_counts(labels: &LabelIndex, label_indices: &[Option<u32>]) -> Vec<LabelCount> {
-    let mut counts = vec![0_u64; labels.names().len()];
-    for index in label_indices.iter().flatten() {
-        counts[*index as usize] += 1;
-    }
-    labels
-        .names()
-        .iter()
-        .zip(counts)
-        .map(|(label, photos)| LabelCount { label: label.clone(), photos })
-        .collect()
-}
-
-fn count_reasons(failures: &[FailureRecord]) -> BTreeMap<String, u64> {
-    let mut counts = BTreeMap::new();
-    for failure in failures {
-        *counts.entry(failure.reason.clone()).or_default() += 1;
-    }
-    counts
-}
-
 fn rate(photos: usize, took: Duration) -> f64 {
     if took.is_zero() { 0.0 } else { photos as f64 / took.as_secs_f64() }
-}
-
-fn to_json(value: &impl serde::Serialize) -> Bytes {
-    let mut text = serde_json::to_vec_pretty(value).expect("the outputs hold nothing that JSON can't say");
-    text.push(b'\n');
-    Bytes::from(text)
 }

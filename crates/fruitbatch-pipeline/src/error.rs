@@ -1,7 +1,8 @@
 //! What can end a run.
 
 use fruitbatch_cluster::ClusterError;
-use fruitbatch_learn::LearnError;
+use fruitbatch_learn::{LearnError, ModelError};
+use fruitbatch_report::ReportError;
 use fruitbatch_storage::{LocationError, StorageError};
 use fruitbatch_vision::{EmbedError, EmbedSpecError};
 
@@ -27,6 +28,22 @@ pub enum RunError {
     /// The features can't be learned from.
     #[error(transparent)]
     Learn(#[from] LearnError),
+    /// The report can't be drawn.
+    #[error("the report can't be drawn: {0}; `--report=false` does without")]
+    Report(#[from] ReportError),
+    /// A fitted model can't be read.
+    #[error("the model can't be used: {0}")]
+    Model(#[from] ModelError),
+    /// There is no fitted model that could be used.
+    #[error(
+        "`{folder}` holds no model that can be used: {detail}; `fruitbatch run` writes one into the folder model/ of its output"
+    )]
+    NoModel {
+        /// The folder in question.
+        folder: String,
+        /// Why not.
+        detail: String,
+    },
     /// Nothing to do: no photo was listed.
     #[error("no photos were found under `{input}`{hint}")]
     NoPhotos {
@@ -61,6 +78,31 @@ pub enum RunError {
         /// The OUT in question.
         output: String,
         /// The file in the way.
+        file: String,
+    },
+    /// There is nothing on OUT to learn from.
+    #[error(
+        "no run on `{output}` has got as far as features: `fruitbatch run` or `fruitbatch extract` makes them"
+    )]
+    NothingExtracted {
+        /// The OUT in question.
+        output: String,
+    },
+    /// `_SUCCESS` isn't there.
+    #[error(
+        "`{output}` is not complete: there is no `_SUCCESS`, so no run has come to its end there, or one is at work; `fruitbatch status \
+         {output}` tells"
+    )]
+    Incomplete {
+        /// The OUT in question.
+        output: String,
+    },
+    /// A file of a complete OUT isn't what its run wrote.
+    #[error(
+        "`{file}` is not what its run wrote, by the digest in `_SUCCESS`: run the same command again to have it written anew"
+    )]
+    OutputChanged {
+        /// The file in question.
         file: String,
     },
     /// Another driver is at work on OUT.
@@ -205,6 +247,9 @@ impl RunError {
             Self::Config(_)
                 | Self::EmbedSpec(_)
                 | Self::NoRun { .. }
+                | Self::NothingExtracted { .. }
+                | Self::Incomplete { .. }
+                | Self::NoModel { .. }
                 | Self::OtherFeatures { .. }
                 | Self::ForeignOutput { .. }
         )

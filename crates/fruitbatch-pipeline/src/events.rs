@@ -17,6 +17,8 @@ pub enum Stage {
     Extract,
     /// Scaler, PCA and `KMeans` are fitted.
     Fit,
+    /// The photos are mapped, and the report is drawn.
+    Report,
     /// The outputs are written.
     Write,
 }
@@ -29,6 +31,7 @@ impl Stage {
             Self::Start => "start",
             Self::Extract => "extract",
             Self::Fit => "fit",
+            Self::Report => "report",
             Self::Write => "write",
         }
     }
@@ -70,6 +73,15 @@ pub enum Event {
         failed: usize,
         /// How fast, over the last minute; none before there is anything to go by.
         photos_per_second: Option<f64>,
+    },
+    /// How far a stage is that takes long and isn't counted in photos.
+    StageProgress {
+        /// Which one.
+        stage: Stage,
+        /// Steps done.
+        done: usize,
+        /// Steps there are.
+        total: usize,
     },
     /// Who does the work; told when one comes or goes, and every two seconds how busy they are.
     Fleet {

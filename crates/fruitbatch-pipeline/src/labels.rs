@@ -99,6 +99,8 @@ fn read_label_table(file: &str) -> Result<HashMap<String, String>, ConfigError> 
 const SPLIT_FOLDERS: [&str; 3] = ["Training", "Test", "Validation"];
 /// The split that learning is fitted on.
 pub const TRAINING_SPLIT: &str = SPLIT_FOLDERS[0];
+/// The split that a classifier is tested on.
+pub(crate) const TEST_SPLIT: &str = SPLIT_FOLDERS[1];
 
 /// The split of a photo by its path: the first folder called Training, Test or Validation (in any case), in this spelling.
 pub fn split_of(path: &str) -> Option<&'static str> {

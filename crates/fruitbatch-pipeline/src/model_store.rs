@@ -53,7 +53,7 @@ impl ModelStore {
     }
 
     /// The text for executors.
-    pub(crate) fn to_literal(&self) -> String {
+    pub fn to_literal(&self) -> String {
         serde_json::to_string(self).expect("it holds texts and booleans")
     }
 
@@ -61,7 +61,7 @@ impl ModelStore {
     ///
     /// # Errors
     /// If the model isn't on this machine, or can't be written.
-    pub(crate) async fn put(
+    pub async fn put(
         &self,
         driver: &Storage,
         files: &dyn ModelFiles,
@@ -83,7 +83,7 @@ impl ModelStore {
 }
 
 /// What executors are told of how the driver reaches storage.
-pub(crate) fn for_executors(options: &StorageOptions) -> StorageOptions {
+pub fn for_executors(options: &StorageOptions) -> StorageOptions {
     StorageOptions { profile: None, ..options.clone() }
 }
 

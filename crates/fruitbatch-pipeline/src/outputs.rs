@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use bytes::Bytes;
+use fruitbatch_learn::classifier::ClassifierReport;
 use fruitbatch_learn::{FitReport, FitTimings, Fitted};
 use fruitbatch_storage::SkippedCounts;
 use serde::{Deserialize, Serialize};
@@ -127,9 +128,7 @@ impl ResultsTable<'_> {
         }
         columns.push((
             Field::new("cluster", DataType::Int32, false),
-            Arc::new(Int32Array::from_iter_values(
-                self.fitted.clusters.iter().map(|cluster| cluster.cast_signed()),
-            )),
+            Arc::new(Int32Array::from_iter_values(self.fitted.clusters.iter().copied())),
         ));
         columns.push((
             Field::new("distance", DataType::Float64, false),
@@ -160,7 +159,7 @@ pub fn failures_csv<'a>(failures: impl IntoIterator<Item = &'a FailureRecord>) -
     })
 }
 
-fn csv_bytes(write: impl FnOnce(&mut csv::Writer<Vec<u8>>) -> csv::Result<()>) -> Bytes {
+pub(crate) fn csv_bytes(write: impl FnOnce(&mut csv::Writer<Vec<u8>>) -> csv::Result<()>) -> Bytes {
     let mut writer = csv::Writer::from_writer(Vec::new());
     write(&mut writer).expect("rows of one length, written to memory");
     Bytes::from(writer.into_inner().expect("memory can always be flushed"))
@@ -188,6 +187,9 @@ pub struct Metrics {
     /// What learning found; none if every photo failed.
     #[serde(flatten)]
     pub learning: Option<FitReport>,
+    /// How good the classifier head is; none unless one was trained.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub classifier: Option<ClassifierReport>,
     /// Seconds and rates.
     pub timings: Timings,
 }

@@ -88,7 +88,10 @@ impl Observer for NotingObserver<'_> {
                     note.executors = executors.len();
                     note.slots = executors.iter().map(|executor| executor.slots as usize).sum();
                 }
-                Event::StageFinished { .. } | Event::ChunkCommitted { .. } | Event::Warning { .. } => {}
+                Event::StageFinished { .. }
+                | Event::StageProgress { .. }
+                | Event::ChunkCommitted { .. }
+                | Event::Warning { .. } => {}
             }
         }
         self.observer.observe(event);

@@ -13,7 +13,7 @@ use tracing::Instrument;
 
 use crate::claim::Heartbeats;
 use crate::config::{RunPlan, SchedulerChoice};
-use crate::driver::{Driver, EngineSeconds, RunSummary};
+use crate::driver::{Driver, EngineSeconds, Photos, RunSummary};
 use crate::engine::ClusterEngine;
 use crate::error::RunError;
 use crate::events::{Event, Observer, Stage};
@@ -21,6 +21,7 @@ use crate::extract::Counts;
 use crate::lineage::{GIT_COMMIT, Versions, now};
 use crate::progress_note::NotingObserver;
 use crate::rate::RecentRate;
+use crate::report::InputPhotos;
 use crate::retries::Retries;
 use crate::selection::Selection;
 use crate::stage_clock::StageClock;
@@ -83,7 +84,6 @@ async fn carry_out(
     let driver = Driver {
         plan,
         store: storage.output(&plan.output).await?,
-        engine: &engine,
         liveness: &Heartbeats { observer },
         observer,
         cancel,
@@ -92,12 +92,44 @@ async fn carry_out(
         run_id: uuid::Uuid::new_v4().to_string(),
         started_at,
         versions: &versions,
-        engine_seconds: &engine_seconds,
+        photos: &InputPhotos { storage: &storage, input: root.clone() },
     };
+    let photos = Photos::Listed { selection, engine: &engine, engine_seconds: &engine_seconds };
     tokio::select! {
-        finished = driver.drive(&mut clock, selection) => finished,
+        finished = driver.drive(&mut clock, photos) => finished,
         never = tell_progress(&counts, total, &sessions, &engine, observer) => match never {},
     }
+}
+
+/// Learns anew from what the last run on OUT extracted, by a plan of [`RunPlan::refit_of`]: neither INPUT nor a cluster is needed.
+///
+/// Memory: as [`run()`] while it fits.
+///
+/// # Errors
+/// [`RunError::NothingExtracted`], and those of [`run()`] that have to do with OUT or with learning.
+pub async fn refit(
+    plan: &RunPlan,
+    observer: &dyn Observer,
+    cancel: &CancellationToken,
+) -> Result<RunSummary, RunError> {
+    let observer = &NotingObserver::new(observer);
+    let storage = Storage::new(plan.storage_options.clone());
+    let versions = versions(plan);
+    let driver = Driver {
+        plan,
+        store: storage.output(&plan.output).await?,
+        liveness: &Heartbeats { observer },
+        observer,
+        cancel,
+        counts: &Counts::default(),
+        retries: Retries::default(),
+        run_id: uuid::Uuid::new_v4().to_string(),
+        started_at: now(),
+        versions: &versions,
+        photos: &InputPhotos { storage: &storage, input: plan.input.clone() },
+    };
+    let span = tracing::info_span!("refit", output = %plan.output);
+    driver.drive(&mut StageClock::new(observer), Photos::AsExtracted).instrument(span).await
 }
 
 /// Tells how far the photos are, for as long as it is polled.

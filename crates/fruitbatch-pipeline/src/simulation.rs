@@ -40,7 +40,7 @@ use crate::chunks::{ChunkOutcome, FailureStage, PhotoFailure};
 use crate::claim::Liveness;
 use crate::commit_log::{CommitLog, LogState, NumberedClaim};
 use crate::config::{RunConfig, RunPlan};
-use crate::driver::{Driver, EngineSeconds, RunSummary};
+use crate::driver::{Driver, EngineSeconds, Photos, RunSummary};
 use crate::engine::{Engine, ReadOutcome};
 use crate::error::RunError;
 use crate::events::Unobserved;
@@ -48,6 +48,7 @@ use crate::extract::Counts;
 use crate::features::{FeatureRow, read_part};
 use crate::lineage::{FleetHost, Versions};
 use crate::outputs::{FAILURES_CSV, RESULTS_CSV, SUCCESS};
+use crate::report::PhotoSource;
 use crate::retries::Retries;
 use crate::selection::{Photo, Selection};
 use crate::stage_clock::StageClock;
@@ -478,7 +479,18 @@ fn plan(chunk_size: usize) -> RunPlan {
     };
     let mut plan = config.plan(&Catalogue::compiled_in()).expect("the configuration is valid");
     plan.embedding.width = WIDTH as u32;
+    plan.config.report = false;
     plan
+}
+
+/// Reports are no part of the simulation.
+struct NoPhotos;
+
+#[async_trait]
+impl PhotoSource for NoPhotos {
+    async fn photo(&self, _path: &str) -> Option<Bytes> {
+        None
+    }
 }
 
 /// A driver that has listed the photos as they are now.
@@ -503,7 +515,6 @@ fn start(world: &SharedWorld, run_id: String, chunk_size: usize) -> RunningDrive
         let driver = Driver {
             plan: &plan,
             store: OutputStore::new(Arc::new(SimulatedStore(world.clone()))),
-            engine: &engine,
             liveness: &SimulatedLiveness(world.clone()),
             observer: &Unobserved,
             cancel: &cancel,
@@ -512,9 +523,10 @@ fn start(world: &SharedWorld, run_id: String, chunk_size: usize) -> RunningDrive
             run_id,
             started_at: String::new(),
             versions: &versions,
-            engine_seconds: &EngineSeconds::default,
+            photos: &NoPhotos,
         };
-        driver.drive(&mut StageClock::new(&Unobserved), selection).await
+        let photos = Photos::Listed { selection, engine: &engine, engine_seconds: &EngineSeconds::default };
+        driver.drive(&mut StageClock::new(&Unobserved), photos).await
     })
 }
 

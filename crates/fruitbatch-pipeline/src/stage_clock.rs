@@ -25,7 +25,11 @@ impl<'a> StageClock<'a> {
         Self { observer, began: Instant::now(), current: None, finished: Vec::new() }
     }
 
+    /// Begins a stage, unless that is the one which goes on.
     pub(crate) fn enter(&mut self, stage: Stage) {
+        if self.current.as_ref().is_some_and(|current| current.stage == stage) {
+            return;
+        }
         self.leave();
         self.current = Some(CurrentStage {
             stage,
@@ -41,6 +45,11 @@ impl<'a> StageClock<'a> {
             self.finished.push(StageSeconds { stage: stage.name().to_owned(), seconds: took.as_secs_f64() });
             self.observer.observe(Event::StageFinished { stage, took });
         }
+    }
+
+    /// The stages that are done.
+    pub(crate) fn so_far(&self) -> Vec<StageSeconds> {
+        self.finished.clone()
     }
 
     pub(crate) fn current_took(&self) -> Duration {
