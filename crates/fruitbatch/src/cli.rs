@@ -3,13 +3,15 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use bytesize::ByteSize;
 use chrono::{DateTime, Utc};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use fruitbatch_cluster::{EXECUTOR_PORT, SCHEDULER_PORT};
+use fruitbatch_export::{TableName, Target};
 use fruitbatch_net::TlsFiles;
-use fruitbatch_pipeline::{OnError, RunConfig, SplitFrom};
+use fruitbatch_pipeline::{OnError, PredictionFormat, RunConfig, SchedulerChoice, SplitFrom};
 use fruitbatch_vision::{ImageSize, InputLayout, Preprocessing, ProviderChoice, WeightBits};
 use serde::Serialize;
 
@@ -36,9 +38,16 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     Run(Box<RunArgs>),
+    Extract(Box<ExtractArgs>),
+    Fit(Box<FitArgs>),
+    Train(Box<TrainArgs>),
+    Predict(Box<PredictArgs>),
     Retry(RetryArgs),
+    Sql(Box<SqlArgs>),
     Scheduler(SchedulerArgs),
     Executor(ExecutorArgs),
+    Export(ExportArgs),
+    Links(LinksArgs),
     Status(StatusArgs),
     Health(HealthArgs),
     Samples(SamplesArgs),
@@ -67,6 +76,30 @@ Examples:
 Exit codes: 0 done (also with some photos in failures.csv), 1 failed, 2 wrong usage or config, 3 every photo failed, \
 130 interrupted; after 1 and 130 the same command goes on.")]
 pub(crate) struct RunArgs {
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) extract: ExtractArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) learning: LearningArgs,
+}
+
+/// The first half of a run: photos to features, committed chunk by chunk
+///
+/// Reads every photo under INPUT and runs the model on it. `fruitbatch fit OUT` learns from the features afterwards, as often as
+/// you like; so does `fruitbatch run` with the same input and output.
+#[derive(Debug, Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[command(after_help = "\
+Every flag is also a key of a --config file (TOML, the same names) and an environment variable: --image-size is image-size there \
+and FRUITBATCH_IMAGE_SIZE here. Flags win over the environment, that over the file, that over the defaults.
+
+Examples:
+  fruitbatch extract photos --output out
+  fruitbatch fit out --n-clusters 4
+
+Exit codes: as those of `fruitbatch run`.")]
+pub(crate) struct ExtractArgs {
     /// The photos: a folder, one file, a glob, file:// or s3://bucket/prefix/
     #[arg(value_name = "INPUT", env = "FRUITBATCH_INPUT")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -76,40 +109,9 @@ pub(crate) struct RunArgs {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) output: Option<String>,
 
-    /// Look into folders below INPUT [default: true]
-    #[arg(long, env = "FRUITBATCH_RECURSIVE", help_heading = "Input", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    recursive: Option<bool>,
-    /// Only photos whose path matches; without `/` in it the file name must match
-    #[arg(long, value_name = "PATTERN", env = "FRUITBATCH_GLOB", help_heading = "Input")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    glob: Option<String>,
-    /// Only photos modified before this time, such as 2026-01-31T00:00:00Z
-    #[arg(long, value_name = "TIME", env = "FRUITBATCH_MODIFIED_BEFORE", help_heading = "Input")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    modified_before: Option<DateTime<Utc>>,
-    /// Only photos modified after this time
-    #[arg(long, value_name = "TIME", env = "FRUITBATCH_MODIFIED_AFTER", help_heading = "Input")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    modified_after: Option<DateTime<Utc>>,
-    /// Where labels come from: parent (the photo's folder), none, regex:RE (its first group), or a CSV file with the
-    /// columns path and label [default: parent]
-    #[arg(long, value_name = "SOURCE", env = "FRUITBATCH_LABEL", help_heading = "Input")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    label: Option<String>,
-    /// path: a folder Training, Test or Validation in the path becomes the column split, and learning is fitted on
-    /// Training alone [default: none]
-    #[arg(long, value_name = "SOURCE", env = "FRUITBATCH_SPLIT_FROM", help_heading = "Input", value_parser = split_from)]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    split_from: Option<SplitFrom>,
-    /// Only the photos named in this file, one path a line, relative to INPUT; - is standard input
-    #[arg(long, value_name = "FILE", env = "FRUITBATCH_FILES_FROM", help_heading = "Input")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    files_from: Option<String>,
-    /// At most this many photos, the first in path order
-    #[arg(long, value_name = "N", env = "FRUITBATCH_LIMIT", help_heading = "Input")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    limit: Option<u64>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    selection: SelectionArgs,
 
     /// The model, by its name in the catalogue: see `fruitbatch model list` [default: vgg16]
     #[arg(long, value_name = "NAME", env = "FRUITBATCH_MODEL", help_heading = "Features")]
@@ -158,52 +160,87 @@ pub(crate) struct RunArgs {
     #[serde(skip_serializing_if = "Option::is_none")]
     max_bytes: Option<u64>,
 
+    #[command(flatten)]
+    #[serde(flatten)]
+    running: RunningArgs,
+    /// List the photos and say what would run and what it would take and cost on AWS, but run nothing
+    #[arg(long, help_heading = "Running")]
+    #[serde(skip)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub(crate) estimate: EstimateArgs,
+    /// A TOML file with keys named as these flags
+    #[arg(long, value_name = "FILE", env = "FRUITBATCH_CONFIG", help_heading = "Running")]
+    #[serde(skip)]
+    pub(crate) config: Option<PathBuf>,
+    /// Print every key with its value and where that came from, but run nothing
+    #[arg(long, help_heading = "Running")]
+    #[serde(skip)]
+    pub(crate) show_config: bool,
+    /// How progress is told, on stderr: bar, json (an event a line) or none
+    #[arg(long, value_enum, default_value_t = ProgressStyle::Bar, env = "FRUITBATCH_PROGRESS", help_heading = "Running")]
+    #[serde(skip)]
+    pub(crate) progress: ProgressStyle,
+    /// Serve a page on which the run can be watched, on this address and port
+    #[arg(long, value_name = "ADDRESS:PORT", env = "FRUITBATCH_UI", help_heading = "Running")]
+    #[serde(skip)]
+    pub(crate) ui: Option<SocketAddr>,
+
+    #[command(flatten)]
+    #[serde(flatten)]
+    aws: AwsArgs,
+}
+
+/// Which photos, and what is known of them by their paths.
+#[derive(Debug, Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct SelectionArgs {
+    /// Look into folders below INPUT [default: true]
+    #[arg(long, env = "FRUITBATCH_RECURSIVE", help_heading = "Input", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    recursive: Option<bool>,
+    /// Only photos whose path matches; without `/` in it the file name must match
+    #[arg(long, value_name = "PATTERN", env = "FRUITBATCH_GLOB", help_heading = "Input")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    glob: Option<String>,
+    /// Only photos modified before this time, such as 2026-01-31T00:00:00Z
+    #[arg(long, value_name = "TIME", env = "FRUITBATCH_MODIFIED_BEFORE", help_heading = "Input")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    modified_before: Option<DateTime<Utc>>,
+    /// Only photos modified after this time
+    #[arg(long, value_name = "TIME", env = "FRUITBATCH_MODIFIED_AFTER", help_heading = "Input")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    modified_after: Option<DateTime<Utc>>,
+    /// Where labels come from: parent (the photo's folder), none, regex:RE (its first group), or a CSV file with the
+    /// columns path and label [default: parent]
+    #[arg(long, value_name = "SOURCE", env = "FRUITBATCH_LABEL", help_heading = "Input")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<String>,
+    /// path: a folder Training, Test or Validation in the path becomes the column split, and learning is fitted on
+    /// Training alone [default: none]
+    #[arg(long, value_name = "SOURCE", env = "FRUITBATCH_SPLIT_FROM", help_heading = "Input", value_parser = split_from)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    split_from: Option<SplitFrom>,
+    /// Only the photos named in this file, one path a line, relative to INPUT; - is standard input
+    #[arg(long, value_name = "FILE", env = "FRUITBATCH_FILES_FROM", help_heading = "Input")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    files_from: Option<String>,
+    /// At most this many photos, the first in path order
+    #[arg(long, value_name = "N", env = "FRUITBATCH_LIMIT", help_heading = "Input")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    limit: Option<u64>,
+}
+
+/// Where and how the work is done.
+#[derive(Debug, Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct RunningArgs {
     /// The memory that making features may take, such as 2GB: batches shrink until they fit. A fleet's executors have a
     /// --memory-limit of their own [default: no limit]
     #[arg(long, value_name = "BYTES", env = "FRUITBATCH_MEMORY_LIMIT", help_heading = "Running")]
     #[serde(skip_serializing_if = "Option::is_none")]
     memory_limit: Option<String>,
-
-    /// What the flags below stand for when left out: plain (as scikit-learn) or spark-ml (as Spark ML) [default: plain]
-    #[arg(long, value_name = "NAME", env = "FRUITBATCH_PRESET", help_heading = "Learning")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    preset: Option<String>,
-    /// Principal components: a count, or a share of the variance such as 0.95 [default: 10]
-    #[arg(long, value_name = "N|SHARE", env = "FRUITBATCH_N_COMPONENTS", help_heading = "Learning")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    n_components: Option<String>,
-    /// Clusters: a count, or auto for the best silhouette [default: the number of labels, else auto]
-    #[arg(long, value_name = "K|auto", env = "FRUITBATCH_N_CLUSTERS", help_heading = "Learning")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    n_clusters: Option<String>,
-    /// How often KMeans starts anew; the best counts [default: 10]
-    #[arg(long, value_name = "N", env = "FRUITBATCH_N_INIT", help_heading = "Learning")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    n_init: Option<usize>,
-    /// The most steps of one start of KMeans [default: 300]
-    #[arg(long, value_name = "N", env = "FRUITBATCH_MAX_ITER", help_heading = "Learning")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    max_iter: Option<usize>,
-    /// KMeans's relative tolerance [default: 0.0001]
-    #[arg(long, value_name = "TOL", env = "FRUITBATCH_TOL", help_heading = "Learning")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    tol: Option<f64>,
-    /// Delta degrees of freedom of the scaler: 0 as scikit-learn, 1 as Spark [default: the preset's]
-    #[arg(long, value_name = "0|1", env = "FRUITBATCH_DDOF", help_heading = "Learning")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ddof: Option<u8>,
-    /// Divide each principal component by its standard deviation [default: false]
-    #[arg(long, env = "FRUITBATCH_WHITEN", help_heading = "Learning", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    whiten: Option<bool>,
-    /// Divide each row of principal components by its length before clustering [default: false]
-    #[arg(long, env = "FRUITBATCH_NORMALIZE", help_heading = "Learning", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    normalize: Option<bool>,
-    /// The seed of everything random [default: 0]
-    #[arg(long, value_name = "N", env = "FRUITBATCH_SEED", help_heading = "Learning")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    seed: Option<u64>,
 
     /// Where the work is done: local (a scheduler and an executor inside this process), or a fleet's scheduler,
     /// df://HOST:PORT; only that one port of it must be reachable [default: local]
@@ -248,33 +285,194 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "FRUITBATCH_OVERWRITE", help_heading = "Running", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     #[serde(skip_serializing_if = "Option::is_none")]
     overwrite: Option<bool>,
-    /// List the photos and say what would run and what it would take and cost on AWS, but run nothing
-    #[arg(long, help_heading = "Running")]
-    #[serde(skip)]
-    pub(crate) dry_run: bool,
+}
+
+/// How features become clusters.
+#[derive(Debug, Args, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) struct LearningArgs {
+    /// What the flags below stand for when left out: plain (as scikit-learn), spark-ml (as Spark
+    /// ML), or cosine (directions rather than distances: see docs/clustering.md) [default: plain]
+    #[arg(long, value_name = "NAME", env = "FRUITBATCH_PRESET", help_heading = "Learning")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preset: Option<String>,
+    /// Principal components: a count, or a share of the variance such as 0.95 [default: 10]
+    #[arg(long, value_name = "N|SHARE", env = "FRUITBATCH_N_COMPONENTS", help_heading = "Learning")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n_components: Option<String>,
+    /// Clusters: a count, or a range such as 2..20 (auto) of which the best silhouette is taken [default: the number of labels, else
+    /// auto]
+    #[arg(long, value_name = "K|A..B|auto", env = "FRUITBATCH_N_CLUSTERS", help_heading = "Learning")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n_clusters: Option<String>,
+    /// How often KMeans starts anew; the best counts [default: 10]
+    #[arg(long, value_name = "N", env = "FRUITBATCH_N_INIT", help_heading = "Learning")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    n_init: Option<usize>,
+    /// The most steps of one start of KMeans [default: 300]
+    #[arg(long, value_name = "N", env = "FRUITBATCH_MAX_ITER", help_heading = "Learning")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_iter: Option<usize>,
+    /// KMeans's relative tolerance [default: 0.0001]
+    #[arg(long, value_name = "TOL", env = "FRUITBATCH_TOL", help_heading = "Learning")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tol: Option<f64>,
+    /// Delta degrees of freedom of the scaler: 0 as scikit-learn, 1 as Spark [default: the preset's]
+    #[arg(long, value_name = "0|1", env = "FRUITBATCH_DDOF", help_heading = "Learning")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ddof: Option<u8>,
+    /// Divide each principal component by its standard deviation [default: false]
+    #[arg(long, env = "FRUITBATCH_WHITEN", help_heading = "Learning", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    whiten: Option<bool>,
+    /// Divide each row of principal components by its length before clustering [default: false]
+    #[arg(long, env = "FRUITBATCH_NORMALIZE", help_heading = "Learning", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    normalize: Option<bool>,
+    /// Divide each photo's features by their length before anything else [default: the preset's]
+    #[arg(long, env = "FRUITBATCH_NORMALIZE_FEATURES", help_heading = "Learning", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    normalize_features: Option<bool>,
+    /// What makes the clusters: kmeans, spherical-kmeans, gaussian-mixture, dbscan or hdbscan; the last two find their number by
+    /// themselves, and leave noise, cluster -1 [default: the preset's]
+    #[arg(long, value_name = "NAME", env = "FRUITBATCH_ALGORITHM", help_heading = "Learning")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    algorithm: Option<String>,
+    /// For dbscan: the distance up to which photos are neighbours [default: 0.5]
+    #[arg(long, value_name = "DISTANCE", env = "FRUITBATCH_EPS", help_heading = "Learning")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eps: Option<f64>,
+    /// For dbscan and hdbscan: neighbours that make a photo one of a cluster's core, itself counted [default: 5, and for
+    /// hdbscan --min-cluster-size]
+    #[arg(long, value_name = "N", env = "FRUITBATCH_MIN_SAMPLES", help_heading = "Learning")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_samples: Option<usize>,
+    /// For hdbscan: the fewest photos that are a cluster [default: 5]
+    #[arg(long, value_name = "N", env = "FRUITBATCH_MIN_CLUSTER_SIZE", help_heading = "Learning")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    min_cluster_size: Option<usize>,
+    /// Write report.html, plots/ and tsne.parquet: a map of the photos, the photos in each cluster, and all figures [default: true]
+    #[arg(long, env = "FRUITBATCH_REPORT", help_heading = "Learning", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    report: Option<bool>,
+    /// Train a classifier of the labels as well, which `fruitbatch predict` then asks: see `fruitbatch train` [default: false]
+    #[arg(long, env = "FRUITBATCH_CLASSIFIER", help_heading = "Learning", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) classifier: Option<bool>,
+    /// The share of each label's photos that the classifier is tested on, and not trained on [default: 0.2]
+    #[arg(long, value_name = "SHARE", env = "FRUITBATCH_TEST_SHARE", help_heading = "Learning")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    test_share: Option<f64>,
+    /// The seed of everything random [default: 0]
+    #[arg(long, value_name = "N", env = "FRUITBATCH_SEED", help_heading = "Learning")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    seed: Option<u64>,
+}
+
+/// Learn anew from the features of a run, with other settings
+///
+/// Scaler, principal components and clusters are fitted again on what the last run on OUT extracted, and results.csv, model/,
+/// metrics.json and run.json are written anew. Photos aren't read, the model isn't needed. What isn't said stays as that run
+/// was told.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  fruitbatch fit out --n-clusters 12
+  fruitbatch fit out --n-clusters 2..20 --n-components 0.9
+  fruitbatch fit s3://bucket/clusters/ --preset spark-ml
+
+Exit codes: as those of `fruitbatch run`.")]
+pub(crate) struct FitArgs {
+    /// The output of the run: a folder or s3://bucket/prefix/
+    #[arg(value_name = "OUT")]
+    pub(crate) output: String,
     #[command(flatten)]
-    #[serde(skip)]
-    pub(crate) estimate: EstimateArgs,
-    /// A TOML file with keys named as these flags
-    #[arg(long, value_name = "FILE", env = "FRUITBATCH_CONFIG", help_heading = "Running")]
-    #[serde(skip)]
-    pub(crate) config: Option<PathBuf>,
-    /// Print every key with its value and where that came from, but run nothing
-    #[arg(long, help_heading = "Running")]
-    #[serde(skip)]
-    pub(crate) show_config: bool,
+    pub(crate) learning: LearningArgs,
+    /// How progress is told, on stderr: bar, json (an event a line) or none
+    #[arg(long, value_enum, default_value_t = ProgressStyle::Bar, env = "FRUITBATCH_PROGRESS")]
+    pub(crate) progress: ProgressStyle,
+    #[command(flatten)]
+    pub(crate) aws: AwsArgs,
+}
+
+/// Show new photos to the model of a run: cluster, distance, membership, and what the nearest known photos are
+///
+/// Makes features of the photos just as that run did, and places them by its model/. A row a photo goes to standard output, or
+/// with --output to a folder or prefix where the run can be resumed like any other (photos that can't be used are in its
+/// failures.csv).
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Columns: label and probability (where a classifier was trained), and path, cluster, distance (from the cluster's centre), membership (0 to 1), nearest_label and nearest_label_share (by votes of \
+the nearest photos that the model was fitted on), nearest_path, nearest_distance.
+
+Examples:
+  fruitbatch predict --model-dir out/model new.jpg
+  fruitbatch predict --model-dir out/model new-photos --format jsonl | jq .nearest_label
+  fruitbatch predict --model-dir s3://bucket/clusters/model s3://bucket/new/ --output s3://bucket/placed/ --format parquet
+
+Exit codes: as those of `fruitbatch run`.")]
+pub(crate) struct PredictArgs {
+    /// The photos: a folder, one file, a glob, file:// or s3://bucket/prefix/
+    #[arg(value_name = "INPUT")]
+    pub(crate) input: String,
+    /// The folder model/ of a run's output, or a copy of it
+    #[arg(long, value_name = "DIR", env = "FRUITBATCH_MODEL_DIR")]
+    pub(crate) model_dir: String,
+    /// Where predictions.csv, failures.csv and what is needed to resume go: a folder or s3://bucket/prefix/ [default: rows to
+    /// standard output, and nothing is kept]
+    #[arg(long, short, value_name = "OUT", env = "FRUITBATCH_OUTPUT")]
+    pub(crate) output: Option<String>,
+    /// What the rows are written as; parquet needs --output
+    #[arg(long, value_enum, default_value_t = FormatArg::Csv)]
+    pub(crate) format: FormatArg,
+    /// How many of the nearest known photos vote for the label
+    #[arg(long, value_name = "N", default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) n_neighbors: u16,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(crate) running: RunningArgs,
     /// How progress is told, on stderr: bar, json (an event a line) or none
     #[arg(long, value_enum, default_value_t = ProgressStyle::Bar, env = "FRUITBATCH_PROGRESS", help_heading = "Running")]
-    #[serde(skip)]
     pub(crate) progress: ProgressStyle,
-    /// Serve a page on which the run can be watched, on this address and port
-    #[arg(long, value_name = "ADDRESS:PORT", env = "FRUITBATCH_UI", help_heading = "Running")]
-    #[serde(skip)]
-    pub(crate) ui: Option<SocketAddr>,
-
     #[command(flatten)]
-    #[serde(flatten)]
-    aws: AwsArgs,
+    pub(crate) aws: AwsArgs,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum FormatArg {
+    Csv,
+    Jsonl,
+    Parquet,
+}
+
+impl From<FormatArg> for PredictionFormat {
+    fn from(format: FormatArg) -> Self {
+        match format {
+            FormatArg::Csv => Self::Csv,
+            FormatArg::Jsonl => Self::Jsonl,
+            FormatArg::Parquet => Self::Parquet,
+        }
+    }
+}
+
+/// Train a classifier of the labels on the features of a run
+///
+/// Multinomial logistic regression on the features of all labelled photos but a share of each label, on which it is tested: accuracy,
+/// precision, recall and F1 by label go to metrics.json and the report, the confusion matrix to confusion.csv, and the head to
+/// model/, where `fruitbatch predict` finds it. Everything else is fitted as `fruitbatch fit` does. A later `run` on OUT trains it
+/// again only with --classifier; `fit` does by itself.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  fruitbatch train out
+  fruitbatch train out --test-share 0.3 --seed 7
+  fruitbatch predict --model-dir out/model new-photos --format jsonl | jq '[.label, .probability]'
+
+Exit codes: as those of `fruitbatch run`.")]
+pub(crate) struct TrainArgs {
+    #[command(flatten)]
+    pub(crate) fit: FitArgs,
 }
 
 /// What `--dry-run` estimates with.
@@ -406,6 +604,64 @@ pub(crate) struct RetryArgs {
     pub(crate) aws: AwsArgs,
 }
 
+/// Make links by which anybody sees the photos of a run for a while
+///
+/// Writes a CSV file path,url with a presigned URL of S3 for each photo in the results. A link is a credential: the file is made
+/// with mode 0600, never in the output, and never over another file.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  fruitbatch links s3://bucket/clusters/ --expires 1h
+  fruitbatch links s3://bucket/clusters/ --expires 7d --to for-the-labellers.csv
+
+Exit codes: 0 written, 1 failed, 2 wrong usage, or OUT is not complete.")]
+pub(crate) struct LinksArgs {
+    /// The output of the run: a folder or s3://bucket/prefix/
+    #[arg(value_name = "OUT")]
+    pub(crate) output: String,
+    /// How long they are good, such as 30m, 1h or 7d (the most that S3 allows), and no longer than the credentials they are made
+    /// with
+    #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
+    pub(crate) expires: Duration,
+    /// The file they are written to
+    #[arg(long, value_name = "FILE", default_value = "links.csv")]
+    pub(crate) to: PathBuf,
+    #[command(flatten)]
+    pub(crate) aws: AwsArgs,
+}
+
+/// Put the results of a run into a table of PostgreSQL or DynamoDB
+///
+/// Each row of results.parquet is inserted or updated by its path; exporting twice changes nothing. In PostgreSQL all of it is one
+/// transaction. Passwords come from PGPASSFILE, ~/.pgpass or PGPASSWORD: a URL with one in it is refused.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  fruitbatch export out --to postgres://ana@db.example.com/fruits
+  fruitbatch export out --to 'postgres://ana@db.example.com/fruits?sslmode=verify-full' --table lab.clusters --prune
+  fruitbatch export s3://bucket/clusters/ --to 'dynamodb://clusters?region=eu-west-3' --create-table
+
+Exit codes: 0 exported, 1 failed, 2 wrong usage, or OUT is not complete.")]
+pub(crate) struct ExportArgs {
+    /// The output of the run: a folder or s3://bucket/prefix/
+    #[arg(value_name = "OUT")]
+    pub(crate) output: String,
+    /// Where to: postgres://USER@HOST:PORT/DATABASE or dynamodb://TABLE
+    #[arg(long, value_name = "URL")]
+    pub(crate) to: Target,
+    /// The table in PostgreSQL, TABLE or SCHEMA.TABLE; made if it isn't there [default: fruitbatch_results]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) table: Option<TableName>,
+    /// Make the table in DynamoDB if it isn't there, paid by request
+    #[arg(long)]
+    pub(crate) create_table: bool,
+    /// Remove rows of photos that aren't in the results any more
+    #[arg(long)]
+    pub(crate) prune: bool,
+    #[command(flatten)]
+    pub(crate) aws: AwsArgs,
+}
+
 /// How far a run is, read from its commit log, from anywhere
 ///
 /// Reads OUT and nothing else: it can be asked from any machine, and disturbs nobody.
@@ -425,6 +681,75 @@ pub(crate) struct StatusArgs {
     pub(crate) json: bool,
     #[command(flatten)]
     pub(crate) aws: AwsArgs,
+}
+
+/// Ask questions about photos, features and results in SQL
+///
+/// A query reads the photos of images('PLACE') and the outputs of complete runs, features('OUT') and results('OUT'). Beside
+/// the usual functions there are embed(content, 'MODEL'), cosine_similarity(a, b), cluster_of(features, 'OUT'),
+/// distance_of(features, 'OUT') and nearest_label_of(features, 'OUT'). docs/sql.md has all of it.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  fruitbatch sql \"SELECT cluster, label, count(*) FROM results('out') GROUP BY ALL ORDER BY ALL\"
+  fruitbatch sql \"SELECT label, count(*), avg(length) FROM images('photos') GROUP BY label\"
+  fruitbatch sql \"SELECT b.path, cosine_similarity(a.features, b.features) AS similarity FROM features('out') a,
+                  features('out') b WHERE a.path = 'Orange/0_100.jpg' ORDER BY similarity DESC LIMIT 10\"
+  fruitbatch sql \"SELECT path, cluster_of(embed(content, 'vgg16'), 'out') AS cluster FROM images('new photos')\" -o new.csv
+
+Exit codes: 0 answered, 1 failed, 2 wrong usage (a query that can't be read or planned, an OUT without a run), 130 interrupted.")]
+pub(crate) struct SqlArgs {
+    /// The query, or - for standard input
+    #[arg(value_name = "QUERY")]
+    pub(crate) query: String,
+    /// Write the whole answer to this file, in the format that its name ends in: .csv, .json, .jsonl or .parquet
+    #[arg(long, short, value_name = "FILE", help_heading = "Answer")]
+    pub(crate) output: Option<PathBuf>,
+    /// How the answer is written [default: table, or what the file's name says]
+    #[arg(long, value_name = "FORMAT", value_enum, help_heading = "Answer")]
+    pub(crate) format: Option<AnswerFormat>,
+    /// A table has at most this many rows, and no more are computed; files have all
+    #[arg(long, value_name = "N", default_value_t = 100, help_heading = "Answer")]
+    pub(crate) max_rows: usize,
+    /// Where the work is done: local (a scheduler and an executor inside this process), or a fleet's scheduler,
+    /// df://HOST:PORT
+    #[arg(
+        long,
+        value_name = "WHERE",
+        env = "FRUITBATCH_SCHEDULER",
+        default_value = "local",
+        help_heading = "Running"
+    )]
+    pub(crate) scheduler: SchedulerChoice,
+    /// How long a fleet without an executor is waited for
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "FRUITBATCH_CLUSTER_TIMEOUT",
+        default_value_t = 60,
+        help_heading = "Running"
+    )]
+    pub(crate) cluster_timeout: u64,
+    /// The folder or s3://bucket/prefix/ by which a fleet's executors get models, and listings of more than 10,000 photos
+    /// [default: none, only models that the executors' machines have]
+    #[arg(long, value_name = "URI", env = "FRUITBATCH_MODEL_STORE", help_heading = "Running")]
+    pub(crate) model_store: Option<String>,
+    /// Tasks at a time [default: the cores of this process]
+    #[arg(long, value_name = "N", env = "FRUITBATCH_SLOTS", help_heading = "Running")]
+    pub(crate) slots: Option<NonZeroUsize>,
+    #[command(flatten)]
+    pub(crate) tls: ClientTlsArgs,
+    #[command(flatten)]
+    pub(crate) aws: AwsArgs,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum AnswerFormat {
+    Table,
+    Csv,
+    Json,
+    Jsonl,
+    Parquet,
 }
 
 /// Ask a scheduler or an executor whether it is healthy: for the health checks of containers

@@ -9,8 +9,6 @@ use clap::parser::ValueSource;
 use fruitbatch_pipeline::RunConfig;
 use serde_json::{Map, Value};
 
-use crate::cli::RunArgs;
-
 /// Where a value came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Origin {
@@ -49,15 +47,20 @@ pub(crate) struct LayeredConfig {
 }
 
 impl LayeredConfig {
-    /// Puts the layers on top of each other. `matches` are those of the subcommand that `args` were parsed from.
-    pub(crate) fn resolve(args: &RunArgs, matches: &ArgMatches) -> Result<Self, LayerError> {
+    /// Puts the layers on top of each other: `args`, the environment in them, over `file`. `matches` are those of the subcommand that
+    /// `args` were parsed from.
+    pub(crate) fn resolve(
+        args: &impl serde::Serialize,
+        file: Option<&Path>,
+        matches: &ArgMatches,
+    ) -> Result<Self, LayerError> {
         let mut origins: BTreeMap<String, (Value, Origin)> = as_map(&RunConfig::default())
             .into_iter()
             .map(|(key, value)| (key, (value, Origin::Default)))
             .collect();
-        if let Some(file) = &args.config {
+        if let Some(file) = file {
             for (key, value) in read_file(file, &origins)? {
-                origins.insert(key, (value, Origin::File(file.clone())));
+                origins.insert(key, (value, Origin::File(file.to_owned())));
             }
         }
         for (key, value) in as_map(args) {
@@ -72,11 +75,19 @@ impl LayeredConfig {
         let merged: Map<String, Value> =
             origins.iter().map(|(key, (value, _))| (key.clone(), value.clone())).collect();
         let config = serde_json::from_value(Value::Object(merged)).map_err(|error| LayerError::Invalid {
-            file: args.config.clone().unwrap_or_default(),
+            file: file.map(Path::to_owned).unwrap_or_default(),
             detail: error.to_string(),
         })?;
         Ok(Self { config, origins })
     }
+}
+
+/// A configuration with the flags that were given in place of its own values.
+pub(crate) fn with_flags(config: &RunConfig, flags: &impl serde::Serialize) -> RunConfig {
+    let mut merged = as_map(config);
+    merged.extend(as_map(flags));
+    serde_json::from_value(Value::Object(merged))
+        .expect("flags are named as the keys, and have the same types")
 }
 
 fn as_map(value: &impl serde::Serialize) -> Map<String, Value> {

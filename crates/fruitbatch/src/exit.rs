@@ -4,9 +4,11 @@ use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use fruitbatch_cluster::ClusterError;
+use fruitbatch_export::ExportError;
 use fruitbatch_net::{HealthError, TlsError};
 use fruitbatch_pipeline::{PricesError, QuantizeRunError, RunError};
 use fruitbatch_samples::SampleError;
+use fruitbatch_sql::SqlError;
 use fruitbatch_vision::fetch::FetchError;
 use fruitbatch_vision::{CatalogueError, ImportError, InspectError, RuntimeError};
 
@@ -36,6 +38,18 @@ pub(crate) enum CommandError {
     Tls(#[from] TlsError),
     #[error(transparent)]
     Health(#[from] HealthError),
+    #[error(
+        "`{file}` lies in the output, which others may read, and links are credentials: name another file with --to"
+    )]
+    LinksInOutput { file: String },
+    #[error(transparent)]
+    Export(#[from] ExportError),
+    #[error("--table names a table of PostgreSQL; that of DynamoDB stands in its URL, dynamodb://TABLE")]
+    TableOfDynamoDb,
+    #[error("Parquet can't go to standard output: give --output a folder, or take --format csv or jsonl")]
+    ParquetToStdout,
+    #[error("no temporary folder can be made: {0}; set TMPDIR")]
+    Scratch(std::io::Error),
     #[error("`{address}` doesn't answer within {seconds} s")]
     NoAnswer { address: String, seconds: u64 },
     #[error("{0}")]
@@ -54,6 +68,12 @@ pub(crate) enum CommandError {
     Quantize(#[from] QuantizeRunError),
     #[error(transparent)]
     Prices(#[from] PricesError),
+    #[error(transparent)]
+    Sql(#[from] SqlError),
+    #[error("{0}")]
+    AnswerPlace(String),
+    #[error("interrupted: the query was cancelled")]
+    QueryInterrupted,
     #[error("`{file}` can't be read: {source}")]
     ReadFile { file: String, source: std::io::Error },
     #[error("`{file}` can't be written: {source}")]
@@ -85,12 +105,17 @@ pub(crate) fn code_of(outcome: Result<Done, CommandError>) -> ExitCode {
         Err(error) => error,
     };
     let code = match &error {
-        CommandError::Run(RunError::Interrupted { .. }) => INTERRUPTED,
+        CommandError::Run(RunError::Interrupted { .. }) | CommandError::QueryInterrupted => INTERRUPTED,
         CommandError::Run(run_error) if run_error.is_usage() => USAGE,
         CommandError::Quantize(error) if error.is_usage() => USAGE,
+        CommandError::Sql(error) if error.is_usage() => USAGE,
         CommandError::Layer(_)
+        | CommandError::LinksInOutput { .. }
+        | CommandError::ParquetToStdout
+        | CommandError::TableOfDynamoDb
         | CommandError::Catalogue(_)
         | CommandError::Prices(_)
+        | CommandError::AnswerPlace(_)
         | CommandError::Tls(_)
         | CommandError::Cluster(ClusterError::Tls(_)) => USAGE,
         _ => FAILED,

@@ -43,9 +43,20 @@ fn main() -> ExitCode {
             let matches = matches.subcommand_matches("run").expect("clap parsed the subcommand `run`");
             commands::run::run(args, matches)
         }
+        Command::Extract(args) => {
+            let matches =
+                matches.subcommand_matches("extract").expect("clap parsed the subcommand `extract`");
+            commands::run::extract(args, matches)
+        }
+        Command::Fit(args) => commands::run::fit(args, false),
+        Command::Train(args) => commands::run::fit(&args.fit, true),
+        Command::Predict(args) => commands::predict::predict(args),
         Command::Retry(args) => commands::run::retry(args),
         Command::Scheduler(args) => commands::fleet::scheduler(args),
         Command::Executor(args) => commands::fleet::executor(args),
+        Command::Export(args) => commands::export::export(args),
+        Command::Links(args) => commands::links::links(args),
+        Command::Sql(args) => commands::sql::sql(args),
         Command::Status(args) => commands::status::status(args),
         Command::Health(args) => commands::health::health(args),
         Command::Samples(args) => commands::samples::samples(args),

@@ -127,7 +127,7 @@ impl Seen {
     fn take(&mut self, event: &Event) {
         match event {
             Event::StageStarted { stage } => stage.name().clone_into(&mut self.run.stage),
-            Event::StageFinished { .. } => {}
+            Event::StageFinished { .. } | Event::StageProgress { .. } => {}
             Event::Listed { photos, committed, .. } => {
                 self.run.total = Some(*photos);
                 self.run.done = *committed;

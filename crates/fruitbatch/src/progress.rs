@@ -80,7 +80,19 @@ impl Observer for Bar {
                 self.bar.set_position(done as u64);
                 self.bar.set_message(pace(photos_per_second, event.time_left(), failed));
             }
-            Event::StageFinished { stage: Stage::Extract, .. } => self.bar.finish_and_clear(),
+            Event::StageStarted { stage: Stage::Report } => {
+                self.bar.reset();
+                self.bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
+                self.bar.set_style(
+                    BarStyle::with_template("{bar:32} {msg}, {eta} left").expect("the template is fixed"),
+                );
+                self.stage("mapping the photos");
+            }
+            Event::StageProgress { done, total, .. } => {
+                self.bar.set_length(total as u64);
+                self.bar.set_position(done as u64);
+            }
+            Event::StageFinished { stage: Stage::Extract | Stage::Report, .. } => self.bar.finish_and_clear(),
             Event::Warning { message } => self.bar.suspend(|| eprintln!("warning: {message}")),
             Event::StageStarted { .. }
             | Event::StageFinished { .. }
@@ -118,6 +130,7 @@ impl Observer for PlainLines {
             Event::Warning { message } => eprintln!("warning: {message}"),
             Event::StageStarted { .. }
             | Event::StageFinished { .. }
+            | Event::StageProgress { .. }
             | Event::ChunkCommitted { .. }
             | Event::Fleet { .. } => {}
         }

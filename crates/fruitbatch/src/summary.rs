@@ -5,11 +5,13 @@ use std::io::{self, Write};
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
+use fruitbatch_pipeline::commit_log::FailureRecord;
+use fruitbatch_pipeline::features::FEATURES_FOLDER;
 use fruitbatch_pipeline::outputs::{
     FAILURES_CSV, METRICS, MODEL_FOLDER, Metrics, RESULTS_CSV, RESULTS_PARQUET,
 };
 use fruitbatch_pipeline::selection::Selection;
-use fruitbatch_pipeline::{Changes, RunConfig, RunPlan, RunSummary};
+use fruitbatch_pipeline::{Changes, REPORT, RunConfig, RunPlan, RunSummary};
 use indicatif::{HumanBytes, HumanCount};
 
 use crate::estimate_table::{self, ToldEstimate};
@@ -55,7 +57,7 @@ fn print_counts(out: &mut impl Write, plan: &RunPlan, summary: &RunSummary) -> i
             .collect();
         writeln!(out, "  {}: see {}", reasons.join(", "), output_file(plan, FAILURES_CSV))?;
         for failure in summary.failures.iter().take(MOST_FAILURES) {
-            writeln!(out, "    {}: {}: {}", failure.path, failure.reason, failure.detail)?;
+            print_failure(out, failure)?;
         }
         if summary.failures.len() > MOST_FAILURES {
             writeln!(out, "    ...")?;
@@ -73,18 +75,45 @@ fn print_counts(out: &mut impl Write, plan: &RunPlan, summary: &RunSummary) -> i
     writeln!(out)
 }
 
+fn print_failure(out: &mut impl Write, failure: &FailureRecord) -> io::Result<()> {
+    writeln!(out, "    {}: {}: {}", failure.path, failure.reason, failure.detail)
+}
+
+/// Names every photo that failed, where no file does.
+pub(crate) fn print_failures(out: &mut impl Write, summary: &RunSummary) -> io::Result<()> {
+    if summary.failures.is_empty() {
+        return Ok(());
+    }
+    writeln!(out, "{} of {} photos could not be used", summary.failures.len(), summary.metrics.listed)?;
+    summary.failures.iter().try_for_each(|failure| print_failure(out, failure))
+}
+
 fn print_clusters(out: &mut impl Write, metrics: &Metrics) -> io::Result<()> {
     let Some(report) = &metrics.learning else { return Ok(()) };
     let kept: f64 = report.explained_variance_ratio.iter().take(report.n_components).sum();
     writeln!(out, "{} components keep {:.1} % of the variance", report.n_components, 100.0 * kept)?;
-    let mut figures =
-        vec![format!("{} clusters", report.n_clusters), format!("inertia {:.0}", report.inertia)];
+    let mut figures = vec![format!("{} clusters", report.n_clusters)];
+    if report.noise_rows > 0 {
+        figures.push(format!("{} photos in none", report.noise_rows));
+    }
+    if let Some(inertia) = report.inertia {
+        figures.push(format!("inertia {inertia:.0}"));
+    }
     for (name, figure) in [("silhouette", report.silhouette), ("ARI", report.ari), ("NMI", report.nmi)] {
         if let Some(figure) = figure {
             figures.push(format!("{name} {figure:.3}"));
         }
     }
     writeln!(out, "{}", figures.join(", "))?;
+    if let Some(test) = metrics.classifier.as_ref().and_then(|classifier| classifier.test.as_ref()) {
+        writeln!(
+            out,
+            "classifier: {:.1} % of {} test photos get their own label, macro F1 {:.3}",
+            100.0 * test.accuracy,
+            count(test.rows),
+            test.macro_f1
+        )?;
+    }
     if let Some(contingency) = &report.contingency {
         let mut table = Table::new();
         table.load_preset(NOTHING);
@@ -150,7 +179,19 @@ fn print_places(out: &mut impl Write, plan: &RunPlan, summary: &RunSummary) -> i
     if summary.every_photo_failed() {
         return writeln!(out, "not one photo could be used: {} says why", at(FAILURES_CSV));
     }
+    if let Some(predict) = &plan.config.predict {
+        return writeln!(out, "predictions {}", at(predict.format.file_name()));
+    }
+    if summary.metrics.learning.is_none() {
+        writeln!(out, "features {}", at(FEATURES_FOLDER))?;
+        writeln!(out, "metrics  {}", at(METRICS))?;
+        let output = plan.config.output.as_deref().unwrap_or_default();
+        return writeln!(out, "learn from them with\n  fruitbatch fit {output}");
+    }
     let parquet = at(RESULTS_PARQUET);
+    if plan.config.report {
+        writeln!(out, "report   {}", at(REPORT))?;
+    }
     writeln!(out, "results  {}", at(RESULTS_CSV))?;
     writeln!(out, "metrics  {}", at(METRICS))?;
     writeln!(out, "model    {}", at(MODEL_FOLDER))?;

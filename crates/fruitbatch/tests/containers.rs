@@ -17,8 +17,8 @@ const BASE_BOUND: u32 = 900;
 const IMAGE_BOUND: u32 = 600;
 const BOUND: u32 = 300;
 
-/// In bytes. It has 199 MB, 89 of which are the program, 29 ONNX Runtime and 81 the base.
-const LARGEST_IMAGE: u64 = 205_000_000;
+/// In bytes. It has 216 MB, 106 of which are the program, 29 ONNX Runtime and 81 the base.
+const LARGEST_IMAGE: u64 = 220_000_000;
 const EXECUTORS: usize = 3;
 
 #[test]

@@ -1,5 +1,9 @@
 //! INPUT and OUT on S3: a real server, real requests, odd keys.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt;
+
 use fruitbatch_testkit::s3_server::S3Server;
 use support::{Place, upload, with_credentials};
 
@@ -128,4 +132,57 @@ fn wrong_credentials_stop_the_run_in_plain_words() {
     assert!(text.contains("s3://fruits/photos"), "{text}");
     assert!(!text.contains(secret), "{text}");
     assert_eq!(text.trim_end().lines().count(), 1, "one plain line: {text}");
+}
+
+/// What a URL answers.
+fn get(url: &str) -> (u16, Vec<u8>) {
+    let (address, path) =
+        url.strip_prefix("http://").and_then(|url| url.split_once('/')).expect("it is one of the server");
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n").expect("it reads");
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).expect("it answers");
+    let head = answer.windows(4).position(|window| window == b"\r\n\r\n").expect("there is a head");
+    let status =
+        String::from_utf8_lossy(&answer[..head]).split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.expect("there is a status"), answer[head + 4..].to_vec())
+}
+
+#[test]
+fn links_show_the_photos_to_whoever_has_them() {
+    let Some(place) = Place::with_photos("links_show_the_photos_to_whoever_has_them", 3) else { return };
+    let server = S3Server::start();
+    server.create_bucket(BUCKET);
+    upload(&place, &server, BUCKET, |path| format!("{path} #1+%.jpg"));
+    let output = "s3://fruits/out/";
+    with_credentials(place.run_on("s3://fruits/photos/", output, &[]), &server).assert().success();
+    let links =
+        |flags: &[&str]| with_credentials(place.fruitbatch(&[&["links", output], flags].concat()), &server);
+    let told = links(&["--expires", "5m"]).assert().success();
+    let told = String::from_utf8_lossy(&told.get_output().stdout).into_owned();
+    assert!(told.starts_with("12 links in links.csv") && !told.contains("Signature"), "{told}");
+
+    let file = place.path("links.csv");
+    assert_eq!(std::fs::metadata(&file).expect("it is there").permissions().mode() & 0o777, 0o600);
+    let rows = place.csv("links.csv");
+    assert_eq!(rows.len(), 12);
+    for row in &rows {
+        let (status, body) = get(&row["url"]);
+        let photo = server.object(BUCKET, &format!("photos/{}", row["path"])).expect("it is there");
+        assert!(status == 200 && body == photo, "{}: {status}", row["path"]);
+    }
+    // Without its signature, a link opens nothing.
+    let unsigned = rows[0]["url"].split('?').next().expect("there is a first part");
+    assert_eq!(get(unsigned).0, 403);
+
+    // Never over another file, and never into an output.
+    let refused = links(&[]).assert().code(1);
+    assert!(String::from_utf8_lossy(&refused.get_output().stderr).contains("links.csv"));
+    let too_long = links(&["--expires", "8d", "--to", "more.csv"]).assert().code(1);
+    assert!(String::from_utf8_lossy(&too_long.get_output().stderr).contains("a week at most"));
+    place.run("here", &[]).assert().success();
+    place.fruitbatch(&["links", "here", "--to", "here/links.csv"]).assert().code(2);
+    let on_disk = place.fruitbatch(&["links", "here", "--to", "more.csv"]).assert().code(1);
+    assert!(String::from_utf8_lossy(&on_disk.get_output().stderr).contains("lie on a disk"));
+    assert!(!place.path("more.csv").exists() && !place.path("here/links.csv").exists());
 }

@@ -10,11 +10,10 @@ use fruitbatch_cluster::{
 };
 use fruitbatch_net::{ProcessMetrics, TlsFiles};
 use fruitbatch_pipeline::{FetchedModelFiles, available_cores};
+use fruitbatch_sql::sql_functions;
 use fruitbatch_storage::ec2_notice;
 use fruitbatch_vision::cache::cache_dir;
-use fruitbatch_vision::{
-    CachedModelFiles, Catalogue, ModelSessions, Precision, Provider, embed_functions, onnx_runtime_for,
-};
+use fruitbatch_vision::{CachedModelFiles, Catalogue, ModelSessions, Precision, Provider, onnx_runtime_for};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 use tokio::sync::watch;
@@ -38,8 +37,7 @@ pub(crate) fn scheduler(args: &SchedulerArgs) -> Result<Done, CommandError> {
         let files = Arc::new(CachedModelFiles::new(cache_dir().map_err(CommandError::Cache)?));
         let models = ModelSessions::new(files, Catalogue::load()?, NonZeroUsize::MIN);
         let registry = registry("scheduler");
-        let scheduler =
-            Arc::new(Scheduler::start(options, embed_functions(Arc::new(models)), registry).await?);
+        let scheduler = Arc::new(Scheduler::start(options, sql_functions(Arc::new(models)), registry).await?);
         let address = scheduler.address();
         warn_if_open("scheduler", address, &args.tls.files());
         eprintln!("scheduler at df://{address}");
@@ -83,7 +81,7 @@ pub(crate) fn executor(args: &ExecutorArgs) -> Result<Done, CommandError> {
             tls: args.tls.files(),
             ..ExecutorOptions::new(&args.scheduler)
         };
-        let executor = Executor::start(options, embed_functions(Arc::new(models)), registry).await?;
+        let executor = Executor::start(options, sql_functions(Arc::new(models)), registry).await?;
         warn_if_open("executor", executor.address(), &args.tls.files());
         eprintln!(
             "executor at {}, {slots} slots, {threads} threads in the model, ONNX Runtime {}{}",

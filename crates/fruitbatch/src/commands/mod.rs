@@ -6,11 +6,15 @@ pub(crate) mod doctor;
 mod doctor_bench;
 mod doctor_probes;
 mod dry_run;
+pub(crate) mod export;
 pub(crate) mod fleet;
 pub(crate) mod health;
+pub(crate) mod links;
 pub(crate) mod model;
+pub(crate) mod predict;
 pub(crate) mod run;
 pub(crate) mod samples;
+pub(crate) mod sql;
 pub(crate) mod status;
 
 /// Carries an asynchronous command out.

@@ -1,4 +1,4 @@
-//! `fruitbatch run`.
+//! `fruitbatch run`, and its steps one by one.
 
 use std::io::Write;
 use std::net::SocketAddr;
@@ -6,15 +6,15 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use clap::ArgMatches;
-use fruitbatch_pipeline::{RunConfig, RunPlan};
+use fruitbatch_pipeline::{RunConfig, RunPlan, RunSummary, Steps};
 use fruitbatch_vision::cache::cache_dir;
 use fruitbatch_vision::{CachedModelFiles, Catalogue, ModelSessions, Provider};
 use tokio_util::sync::CancellationToken;
 
-use crate::cli::{ProgressStyle, RetryArgs, RunArgs};
+use crate::cli::{ExtractArgs, FitArgs, ProgressStyle, RetryArgs, RunArgs};
 use crate::commands::block_on;
 use crate::commands::dry_run::dry_run;
-use crate::config_layers::LayeredConfig;
+use crate::config_layers::{LayeredConfig, with_flags};
 use crate::exit::{CommandError, Done};
 use crate::page::RunPage;
 use crate::signals::Signals;
@@ -22,16 +22,47 @@ use crate::{progress, summary};
 
 /// Resolves the configuration and carries it out, or shows what would be done.
 pub(crate) fn run(args: &RunArgs, matches: &ArgMatches) -> Result<Done, CommandError> {
-    let layered = LayeredConfig::resolve(args, matches)?;
+    let layered = LayeredConfig::resolve(args, args.extract.config.as_deref(), matches)?;
+    take_steps(&layered, Steps::All, &args.extract)
+}
+
+/// The same without learning.
+pub(crate) fn extract(args: &ExtractArgs, matches: &ArgMatches) -> Result<Done, CommandError> {
+    let layered = LayeredConfig::resolve(args, args.config.as_deref(), matches)?;
+    take_steps(&layered, Steps::Extract, args)
+}
+
+fn take_steps(layered: &LayeredConfig, steps: Steps, args: &ExtractArgs) -> Result<Done, CommandError> {
     if args.show_config {
-        return show_config(&layered).map_err(CommandError::Stdout);
+        return show_config(layered).map_err(CommandError::Stdout);
     }
     let catalogue = Catalogue::load()?;
-    let plan = layered.config.plan(&catalogue)?;
+    let plan = RunPlan { steps, ..layered.config.plan(&catalogue)? };
     if args.dry_run {
         return block_on(dry_run(&plan, &args.estimate));
     }
-    block_on(carry_out(&plan, catalogue, args.progress, args.ui))
+    block_on(async {
+        let finished = carry_out(&plan, catalogue, args.progress, args.ui).await?;
+        tell(&plan, &finished)
+    })
+}
+
+/// Learns anew from the features of the last run on OUT, with a classifier if it is to `train` one.
+pub(crate) fn fit(args: &FitArgs, train: bool) -> Result<Done, CommandError> {
+    block_on(async {
+        let access = RunConfig::from(&args.aws);
+        let adjust = |config| {
+            let config = with_flags(&config, &args.learning);
+            RunConfig { classifier: config.classifier || train, ..config }
+        };
+        let plan = RunPlan::refit_of(&args.output, &access, adjust).await?;
+        let cancel = CancellationToken::new();
+        tokio::spawn(cancel_on_signal(cancel.clone()));
+        let observer = progress::observer(args.progress);
+        let finished = fruitbatch_pipeline::refit(&plan, observer.as_ref(), &cancel).await?;
+        drop(observer);
+        tell(&plan, &finished)
+    })
 }
 
 /// Goes on with the last run on OUT and takes its failed photos again.
@@ -40,16 +71,18 @@ pub(crate) fn retry(args: &RetryArgs) -> Result<Done, CommandError> {
     block_on(async {
         let access = RunConfig::from(&args.aws);
         let plan = RunPlan::retry_of(&args.output, &access, &catalogue).await?;
-        carry_out(&plan, catalogue, args.progress, args.ui).await
+        let finished = carry_out(&plan, catalogue, args.progress, args.ui).await?;
+        tell(&plan, &finished)
     })
 }
 
-async fn carry_out(
+/// Carries a plan out, and tells how it goes on.
+pub(crate) async fn carry_out(
     plan: &RunPlan,
     catalogue: Catalogue,
     progress: ProgressStyle,
     ui: Option<SocketAddr>,
-) -> Result<Done, CommandError> {
+) -> Result<RunSummary, CommandError> {
     let files = Arc::new(CachedModelFiles::new(cache_dir().map_err(CommandError::Cache)?));
     let sessions = ModelSessions::new(files.clone(), catalogue, inference_threads(plan.slots));
     let sessions = Arc::new(sessions.with_memory_limit(plan.memory_limit, plan.slots));
@@ -63,9 +96,16 @@ async fn carry_out(
         observer = Box::new(RunPage::serve(address, plan, observer)?);
     }
     let finished = fruitbatch_pipeline::run(plan, sessions, files, observer.as_ref(), &cancel).await?;
-    drop(observer);
-    summary::print(&mut std::io::stdout().lock(), plan, &finished).map_err(CommandError::Stdout)?;
-    Ok(if finished.every_photo_failed() { Done::EveryPhotoFailed } else { Done::Fine })
+    Ok(finished)
+}
+
+fn tell(plan: &RunPlan, finished: &RunSummary) -> Result<Done, CommandError> {
+    summary::print(&mut std::io::stdout().lock(), plan, finished).map_err(CommandError::Stdout)?;
+    Ok(outcome_of(finished))
+}
+
+pub(crate) fn outcome_of(finished: &RunSummary) -> Done {
+    if finished.every_photo_failed() { Done::EveryPhotoFailed } else { Done::Fine }
 }
 
 /// All slots share one session, so it gets the threads of all of them, but never more than there are cores.
