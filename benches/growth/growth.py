@@ -3,15 +3,15 @@
 import argparse
 import json
 import os
-import platform
 import re
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-from datetime import date
 from pathlib import Path
+
+from machine import measured_here
 
 STAGES = ["list", "start", "extract", "fit", "write"]
 # Subfolders, which are the photos' labels.
@@ -84,7 +84,7 @@ class Place:
 
     def run(self, output):
         """`fruitbatch run` over the photos: its timings by its own account, and the memory that was seen."""
-        flags = ["--model", "tiny", "--image-size", IMAGE_SIZE, "--n-clusters", 4, "--progress", "none"]
+        flags = ["--model", "tiny", "--image-size", IMAGE_SIZE, "--n-clusters", 4, "--progress", "none", "--report=false"]
         if self.options.slots:
             flags += ["--slots", self.options.slots]
         resident = self.fruitbatch("run", self.folder / "photos", "--output", output, *flags)
@@ -116,13 +116,11 @@ def resident_bytes(process_id):
 
 
 def heading(options):
-    text = Path("/proc/cpuinfo").read_text()
-    model = re.search(r"model name\s*: (.*)", text)
     print(
         f"photos of {options.size}x{options.size} pixels, a model of {options.width} features at {IMAGE_SIZE}x{IMAGE_SIZE}, "
         f"{options.slots or len(os.sched_getaffinity(0))} slots"
     )
-    print(f"{date.today()}, {model[1] if model else platform.processor()}, {os.cpu_count()} cores")
+    print(measured_here())
     print()
 
 

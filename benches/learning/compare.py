@@ -3,17 +3,16 @@
 import argparse
 import json
 import os
-import platform
-import re
 import statistics
 import subprocess
 import sys
 import tempfile
-from datetime import date
 from pathlib import Path
 
 import numpy as np
 import sklearn
+
+from machine import measured_here
 
 HERE = Path(__file__).parent
 # Directions that the made-up features vary in, beside a little noise of each column's own.
@@ -51,12 +50,6 @@ def figures_of(words, threads):
     if done.returncode != 0:
         sys.exit(f"{words[0]} failed")
     return json.loads(done.stdout)
-
-
-def processor():
-    text = Path("/proc/cpuinfo").read_text()
-    model = re.search(r"model name\s*: (.*)", text)
-    return model[1] if model else platform.processor()
 
 
 def total(figures):
@@ -104,7 +97,7 @@ def main():
         f"{options.rows} x {options.columns} features, {options.components} components, {options.clusters} clusters, "
         f"{options.threads} threads, medians of {options.rounds}"
     )
-    print(f"{date.today()}, {processor()}, {os.cpu_count()} cores")
+    print(measured_here())
     print(f"scikit-learn {sklearn.__version__} in {options.dtype}, numpy {np.__version__}")
     print()
     print("| | scikit-learn | fruitbatch | ratio |")

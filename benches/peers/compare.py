@@ -10,11 +10,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from datetime import date
 from importlib.metadata import distributions
 from pathlib import Path
 
 import psutil
+
+from machine import measured_here
 
 HERE = Path(__file__).parent
 PEERS = {
@@ -45,7 +46,8 @@ def command(peer, options, output):
     """What is run for a peer, and with which environment."""
     environment = {**os.environ, "OMP_NUM_THREADS": str(options.threads), "PYTHONWARNINGS": "ignore"}
     if PEERS[peer] is None:
-        words = [options.fruitbatch, "run", options.input, "--output", str(output), "--progress", "none"]
+        # No peer draws a report.
+        words = [options.fruitbatch, "run", options.input, "--output", str(output), "--progress", "none", "--report=false"]
         words += ["--image-size", str(options.image_size), "--slots", str(options.threads)]
         words += FLAGS[peer]
         return words, environment
@@ -115,12 +117,6 @@ def versions(options):
     return found
 
 
-def processor():
-    text = Path("/proc/cpuinfo").read_text()
-    model = re.search(r"model name\s*: (.*)", text)
-    return model[1] if model else platform.processor()
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("input", help="a folder of labelled photos")
@@ -151,7 +147,7 @@ def main():
     }
     base = median.get("bare", next(iter(median.values())))
     print(f"{photos} photos at {options.image_size} pixels, {options.threads} threads, medians of {options.rounds}")
-    print(f"{date.today()}, {processor()}, {os.cpu_count()} cores, Python {platform.python_version()}")
+    print(f"{measured_here()}, Python {platform.python_version()}")
     print(", ".join(f"{name} {version}" for name, version in sorted(versions(options).items())))
     print()
     print("| | wall | of `bare` | photos/s | processor | of `bare` | peak memory | of `bare` |")
