@@ -18,12 +18,13 @@ const MAX_PHOTO_BYTES: u64 = 256 << 20;
 const PROBE: &str = "probe";
 const SECOND_PROBE: &str = "second-probe";
 /// In this order; each needs those before it.
-const TRIALS_OF_OUT: [&str; 7] = ["list", "missing", "put", "get", "if-none-match", "if-match", "delete"];
+const TRIALS_OF_OUT: [&str; 8] =
+    ["list", "missing", "put", "get", "if-none-match", "if-match", "rename", "delete"];
 
 /// One thing that was tried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
-    /// What: `list`, `get`, `put`, `if-none-match`, `if-match` or `delete`, and `missing`: asking for what isn't there.
+    /// What: `list`, `get`, `put`, `if-none-match`, `if-match`, `rename` or `delete`, and `missing`: asking for what isn't there.
     pub what: &'static str,
     /// What came of it.
     pub outcome: ProbeOutcome,
@@ -137,6 +138,11 @@ async fn probe_store(store: &OutputStore, output: &Location) -> Vec<Probe> {
         "if-match",
         matches.unwrap_or_else(|error| failed(&error, "s3:PutObject and s3:GetObject", output)),
     ));
+    let renamed = rename(store).await;
+    probes.push(probe(
+        "rename",
+        renamed.unwrap_or_else(|error| failed(&error, "s3:GetObject and s3:PutObject", output)),
+    ));
     let delete = match delete(store).await {
         Ok(outcome) => outcome,
         Err(error) => match failed(&error, "s3:DeleteObject", output) {
@@ -187,6 +193,15 @@ async fn if_match(store: &OutputStore) -> Result<ProbeOutcome, StorageError> {
         (Conditional::ConditionFailed, _) => {
             ProbeOutcome::Fails("the server knows no file by the version it gave it".to_owned())
         }
+    })
+}
+
+/// In S3 a copy, by which `_SUCCESS` gets its name.
+async fn rename(store: &OutputStore) -> Result<ProbeOutcome, StorageError> {
+    let content = store.get(SECOND_PROBE).await?;
+    Ok(match store.rename(SECOND_PROBE, PROBE).await? {
+        Conditional::Done if store.get(PROBE).await? == content => ProbeOutcome::Works(String::new()),
+        _ => ProbeOutcome::Fails("a file that was copied isn't there, or has another content".to_owned()),
     })
 }
 

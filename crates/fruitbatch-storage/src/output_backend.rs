@@ -93,6 +93,10 @@ pub trait OutputBackend: fmt::Debug + Send + Sync {
     /// Removes a file if it has this version. Check and removal are one step.
     async fn delete_if_match(&self, path: &str, expected: &FileVersion) -> Result<Conditional, StorageError>;
 
+    /// Gives the file `from` the name `to`, over the one of that name; fails its condition if there is no file `from`. That
+    /// it is there and that it is named anew is one step. Whoever dies in it may leave it under both names.
+    async fn rename(&self, from: &str, to: &str) -> Result<Conditional, StorageError>;
+
     /// Removes what writers that died left and [`list`](Self::list) doesn't show, and nothing that a living writer still
     /// needs. Returns how many files that were.
     async fn remove_leftovers(&self) -> Result<u64, StorageError>;

@@ -110,6 +110,11 @@ impl OutputBackend for LocalOutput {
         self.run(move |folder| folder.delete(&path, Some(&expected))).await
     }
 
+    async fn rename(&self, from: &str, to: &str) -> Result<Conditional, StorageError> {
+        let (from, to) = (from.to_owned(), to.to_owned());
+        self.run(move |folder| folder.rename(&from, &to)).await
+    }
+
     async fn remove_leftovers(&self) -> Result<u64, StorageError> {
         self.run(Folder::remove_leftovers).await
     }
@@ -249,6 +254,29 @@ impl Folder {
             }
         };
         delete().map_err(self.failed("delete", path))
+    }
+
+    fn rename(&self, from: &str, to: &str) -> Result<Conditional, StorageError> {
+        let (source, target) = (self.folder.join(from), self.folder.join(to));
+        let rename = || {
+            // Not even a folder is made for a file that isn't there.
+            if self.version(from)?.is_none() {
+                return Ok(Conditional::ConditionFailed);
+            }
+            target.parent().map_or(Ok(()), create_folder)?;
+            let _lock = self.lock()?;
+            match fs::rename(&source, &target) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    return Ok(Conditional::ConditionFailed);
+                }
+                Err(error) => return Err(error),
+            }
+            synchronise_folder_of(&target)?;
+            synchronise_folder_of(&source)?;
+            Ok(Conditional::Done)
+        };
+        rename().map_err(self.failed("write", to))
     }
 
     fn remove_leftovers(&self) -> Result<u64, StorageError> {

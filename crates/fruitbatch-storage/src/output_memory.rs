@@ -108,6 +108,13 @@ impl OutputBackend for MemoryOutput {
         Ok(Conditional::Done)
     }
 
+    async fn rename(&self, from: &str, to: &str) -> Result<Conditional, StorageError> {
+        let mut state = self.lock();
+        let Some(file) = state.files.remove(from) else { return Ok(Conditional::ConditionFailed) };
+        state.insert(to, file.content);
+        Ok(Conditional::Done)
+    }
+
     async fn remove_leftovers(&self) -> Result<u64, StorageError> {
         Ok(0)
     }

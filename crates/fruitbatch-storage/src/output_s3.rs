@@ -11,6 +11,7 @@ use async_trait::async_trait;
 use aws_sdk_s3::operation::put_object::builders::PutObjectFluentBuilder;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::error::StorageError;
 use crate::list_s3::{self, Entry};
@@ -220,10 +221,38 @@ impl OutputBackend for S3Output {
         conditional(deleted, true).map_err(|failure| self.failed("delete", path, failure))
     }
 
+    async fn rename(&self, from: &str, to: &str) -> Result<Conditional, StorageError> {
+        let copied = self
+            .connection
+            .repeat(|| async {
+                let request = self.connection.client.copy_object().bucket(&self.bucket).key(self.key(to));
+                request
+                    .copy_source(copy_source(&self.bucket, &self.key(from)))
+                    .set_request_payer(self.connection.request_payer())
+                    .send()
+                    .await
+                    .map(drop)
+                    .map_err(|error| S3Failure::from_sdk(&error))
+            })
+            .await;
+        let renamed = conditional(copied, true).map_err(|failure| self.failed("write", to, failure))?;
+        if renamed == Conditional::Done {
+            self.delete(from).await?;
+        }
+        Ok(renamed)
+    }
+
     async fn remove_leftovers(&self) -> Result<u64, StorageError> {
         // An upload that was broken off left no object.
         Ok(0)
     }
+}
+
+/// `bucket/key`, percent-encoded as the header needs it: all but what no server can take for anything else.
+fn copy_source(bucket: &str, key: &str) -> String {
+    const ENCODED: &AsciiSet =
+        &NON_ALPHANUMERIC.remove(b'/').remove(b'-').remove(b'_').remove(b'.').remove(b'~');
+    format!("{bucket}/{}", utf8_percent_encode(key, ENCODED))
 }
 
 /// The outcome of a request with a condition; `needs_object` says that there must be one to meet it.

@@ -181,6 +181,18 @@ impl OutputStore {
         self.backend.delete_if_match(path, expected).await
     }
 
+    /// Gives the file `from` the name `to`, over the one of that name if there is one. Fails its condition if there is no
+    /// file `from`: once that has been removed, no renaming of it takes effect any more, however long it was under way.
+    /// In S3 it is a copy and a removal, so that a writer which dies in it may leave the file under both names.
+    ///
+    /// # Errors
+    /// As [`put`](Self::put); then it isn't known under which names the file is.
+    pub async fn rename(&self, from: &str, to: &str) -> Result<Conditional, StorageError> {
+        self.checked("rename", from)?;
+        self.checked("write", to)?;
+        self.backend.rename(from, to).await
+    }
+
     /// Removes what writers that died left behind: on disk, temporary files that no living process holds. They were
     /// never visible under a final name, and [`list`](Self::list) doesn't show them. Returns how many there were.
     ///
@@ -192,7 +204,8 @@ impl OutputStore {
 
     /// Makes sure that the store honours conditions, by conditional writes that must not be carried out, over a file
     /// that is there and that nobody changes any more (an entry of the log). They carry the bytes that the file has, so
-    /// it stays as it is even in a store that carries them out.
+    /// it stays as it is even in a store that carries them out. And a file that isn't there is renamed, which a server that
+    /// knows no copies can't refuse rightly.
     ///
     /// # Errors
     /// The store ignores conditions, or it can't be told: there is no such file, or it can't be read or written.
@@ -225,8 +238,16 @@ impl OutputStore {
         }
         let no_version = FileVersion::new(NO_VERSION);
         match self.put_if_match(path, Some(&no_version), content).await? {
+            Conditional::ConditionFailed => {}
+            Conditional::Done => return Err(ignores("If-Match")),
+        }
+        let (missing, target) = (format!("{path}.missing"), format!("{path}.renamed"));
+        match self.rename(&missing, &target).await? {
             Conditional::ConditionFailed => Ok(()),
-            Conditional::Done => Err(ignores("If-Match")),
+            Conditional::Done => {
+                self.delete(&target).await?;
+                Err(ignores("x-amz-copy-source"))
+            }
         }
     }
 }

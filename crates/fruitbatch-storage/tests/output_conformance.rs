@@ -35,6 +35,7 @@ async fn every_promise_is_kept(output: OutputStore) {
     of_many_concurrent_writers_exactly_one_creates(&output).await;
     a_write_on_condition_needs_the_version_it_names(&output).await;
     a_deletion_on_condition_needs_the_version_it_names(&output).await;
+    a_file_is_renamed_if_it_is_there(&output).await;
     of_many_concurrent_changes_on_one_version_exactly_one_is_made(&output).await;
     no_increment_of_many_concurrent_ones_is_lost(&output).await;
     that_conditions_are_honoured_is_seen_and_harms_nothing(&output).await;
@@ -191,6 +192,42 @@ async fn a_deletion_on_condition_needs_the_version_it_names(output: &OutputStore
     assert_eq!(output.delete_if_match(path, &two).await.unwrap(), Conditional::Done);
     assert_eq!(output.get(path).await.unwrap(), None);
     assert_eq!(output.delete_if_match(path, &two).await.unwrap(), Conditional::ConditionFailed, "gone");
+}
+
+async fn a_file_is_renamed_if_it_is_there(output: &OutputStore) {
+    assert_eq!(output.rename("staged/1", "deep/er/done").await.unwrap(), Conditional::ConditionFailed);
+    assert!(paths(output, "").await.is_empty(), "nothing is left behind where nothing was");
+    for (name, content) in ODD_NAMES.iter().zip(["one", "two"].into_iter().cycle()) {
+        let staged = format!("staged/{name}");
+        output.put(&staged, content.into()).await.unwrap();
+        assert_eq!(output.rename(&staged, "deep/er/done").await.unwrap(), Conditional::Done, "{name}");
+        assert_eq!(paths(output, "").await, ["deep/er/done"], "{name}");
+        assert_eq!(output.get("deep/er/done").await.unwrap().unwrap(), content);
+    }
+    let before = version(output, "deep/er/done").await;
+    assert_eq!(output.rename("staged/1", "deep/er/done").await.unwrap(), Conditional::ConditionFailed);
+    assert_eq!(version(output, "deep/er/done").await, before, "it stays as it was");
+    output.put("staged/1", "three".into()).await.unwrap();
+    output.rename("staged/1", "deep/er/done").await.unwrap();
+    assert_ne!(version(output, "deep/er/done").await, before);
+    output.delete("deep/er/done").await.unwrap();
+
+    // Removed or renamed, and never a file that comes back after its removal.
+    for round in 0..20 {
+        output.put("staged/1", "x".into()).await.unwrap();
+        let renaming = {
+            let output = output.clone();
+            tokio::spawn(async move { output.rename("staged/1", "done").await.unwrap() })
+        };
+        output.delete("staged/1").await.unwrap();
+        output.delete("done").await.unwrap();
+        let renamed = renaming.await.unwrap();
+        assert!(!output.exists("staged/1").await.unwrap(), "round {round}");
+        if renamed == Conditional::ConditionFailed {
+            assert!(!output.exists("done").await.unwrap(), "round {round}");
+        }
+        output.delete("done").await.unwrap();
+    }
 }
 
 async fn of_many_concurrent_changes_on_one_version_exactly_one_is_made(output: &OutputStore) {

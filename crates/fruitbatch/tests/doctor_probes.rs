@@ -14,7 +14,7 @@ const BUCKET: &str = "fruits";
 const INPUT: &str = "s3://fruits/photos/";
 const OUT: &str = "s3://fruits/out/";
 const TRIALS: [&str; 9] =
-    ["list", "get", "list", "missing", "put", "get", "if-none-match", "if-match", "delete"];
+    ["list", "get", "list", "missing", "put", "get", "if-none-match", "if-match", "rename", "delete"];
 
 fn place_and_server(test: &str) -> Option<(Place, S3Server)> {
     let place = Place::with_photos(test, 3)?;
