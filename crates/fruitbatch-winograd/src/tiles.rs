@@ -174,13 +174,20 @@ fn larger<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::f32s {
     simd.select_f32s(simd.less_than_f32s(a, b), b, a)
 }
 
-/// So many channels of a pixel: a whole vector, but for the last ones.
+/// So many channels of a pixel: a whole vector, but for the last ones. Whole ones are read as they are: partial loads with their
+/// masks are calls that cost more than the arithmetic between them.
 #[inline(always)]
 fn load<S: Simd>(simd: S, pixel: &[f32]) -> S::f32s {
-    simd.partial_load_f32s(pixel)
+    match S::as_simd_f32s(pixel) {
+        ([whole], []) => *whole,
+        _ => simd.partial_load_f32s(pixel),
+    }
 }
 
 #[inline(always)]
 fn store<S: Simd>(simd: S, pixel: &mut [f32], value: S::f32s) {
-    simd.partial_store_f32s(pixel, value);
+    match S::as_mut_simd_f32s(pixel) {
+        ([whole], []) => *whole = value,
+        _ => simd.partial_store_f32s(pixel, value),
+    }
 }
