@@ -7,6 +7,7 @@ use std::str::FromStr;
 use fruitbatch_image::{DecodeLimits, Filter};
 
 use crate::catalogue::{Catalogue, CatalogueError};
+use crate::crop::Crop;
 use crate::digest::ModelDigest;
 use crate::pooling::Pooling;
 use crate::preprocessing::{Preprocessing, PreprocessingError};
@@ -74,12 +75,14 @@ pub enum Convolution {
 }
 
 /// What a person asks for: a model by name and how to use it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EmbedOptions {
     /// The model's name in the catalogue.
     pub model: String,
     /// The size photos are inferred at.
     pub image_size: ImageSize,
+    /// The part of each that is taken.
+    pub crop: Crop,
     /// How they are brought to that size.
     pub resize: Resize,
     /// At native size: larger photos are scaled down until their longer side has so many pixels; `None`: 512.
@@ -109,6 +112,7 @@ impl EmbedOptions {
         Self {
             model: model.to_owned(),
             image_size: ImageSize::Square(DEFAULT_IMAGE_SIZE),
+            crop: Crop::None,
             resize: Resize::Bicubic,
             max_side: None,
             pooling: Pooling::Max,
@@ -148,6 +152,8 @@ pub struct EmbedSpec {
     pub width: u32,
     /// The size photos are inferred at.
     pub image_size: ImageSize,
+    /// The part of each that is taken.
+    pub crop: Crop,
     /// How they are brought to that size.
     pub resize: Resize,
     /// At native size, what the longer side of larger photos is scaled down to, in pixels; none at any other.
@@ -292,6 +298,7 @@ impl EmbedSpec {
             digest: entry.digest,
             width: u32::try_from(width).unwrap_or(u32::MAX),
             image_size: options.image_size,
+            crop: options.crop,
             resize: options.resize,
             max_side,
             pooling: options.pooling,
@@ -386,9 +393,9 @@ impl EmbedSpec {
         (u64::from(self.batch_size) * u64::from(side) * u64::from(side), self.photos_at_a_time())
     }
 
-    fn pairs(&self) -> [(&'static str, String); 17] {
+    fn pairs(&self) -> Vec<(&'static str, String)> {
         let numbers = |values: &[f32; 3]| values.map(|value| value.to_string()).join(",");
-        [
+        let mut pairs = vec![
             ("digest", self.digest.to_string()),
             ("width", self.width.to_string()),
             ("image_size", self.image_size.to_string()),
@@ -406,7 +413,12 @@ impl EmbedSpec {
             ("max_pixels", self.max_pixels.to_string()),
             ("max_bytes", self.max_bytes.to_string()),
             ("batch_size", self.batch_size.to_string()),
-        ]
+        ];
+        // Whole photos are what a text without it means.
+        if self.crop != Crop::None {
+            pairs.insert(2, ("crop", self.crop.to_string()));
+        }
+        pairs
     }
 }
 
@@ -434,6 +446,7 @@ impl FromStr for EmbedSpec {
             digest: values.parse("digest", "`sha256:` and 64 hexadecimal digits")?,
             width: values.parse("width", "a number")?,
             image_size: values.parse("image_size", "a number or `native`")?,
+            crop: values.parse_crop()?,
             resize: values.parse("resize", "`bicubic`, `bilinear` or `nearest`")?,
             max_side: values.parse_or_none("max_side", "a number or `none`")?,
             pooling: values.parse("pooling", "`max`, `avg` or `flatten`")?,
@@ -499,6 +512,17 @@ impl<'text> WrittenValues<'text> {
             return Ok(None);
         }
         self.parse(key, expected).map(Some)
+    }
+
+    /// A crop is written where there is one.
+    fn parse_crop(&mut self) -> Result<Crop, EmbedSpecError> {
+        if !self.0.contains_key("crop") {
+            return Ok(Crop::None);
+        }
+        match self.parse("crop", "`center:` and a share above 0 and up to 1")? {
+            Crop::None => Err(EmbedSpecError::KeyCount { key: "crop" }),
+            crop => Ok(crop),
+        }
     }
 
     fn parse_three(&mut self, key: &'static str) -> Result<[f32; 3], EmbedSpecError> {
@@ -712,6 +736,16 @@ mod tests {
     }
 
     #[test]
+    fn a_crop_is_written_where_there_is_one() {
+        let whole = vgg16(|_| {}).unwrap();
+        assert!(!whole.to_string().contains("crop"));
+        let cropped = vgg16(|options| options.crop = Crop::Center(0.8)).unwrap();
+        assert!(cropped.to_string().contains(" crop=center:0.8 "), "{cropped}");
+        assert_eq!(cropped.to_string().parse::<EmbedSpec>().unwrap(), cropped);
+        assert_ne!(cropped.feature_identity(), whole.feature_identity());
+    }
+
+    #[test]
     fn impossible_options_and_texts_are_refused() {
         assert!(vgg16(|options| options.image_size = ImageSize::Square(31)).is_err());
         assert!(vgg16(|options| options.batch_size = Some(0)).is_err());
@@ -728,6 +762,9 @@ mod tests {
             ("pooling=max ", ""),
             ("pooling=max", "pooling=min"),
             ("image_size=224", "image_size=16"),
+            ("image_size=224", "image_size=224 crop=none"),
+            ("image_size=224", "image_size=224 crop=center:0"),
+            ("image_size=224", "image_size=224 crop=center:0.5 crop=center:0.5"),
             ("divisor=1", "divisor=0"),
             ("mean=103.939,116.779", "mean=103.939"),
             ("batch_size=8", "batch_size=8 "),

@@ -60,6 +60,7 @@
 pub mod cache;
 mod catalogue;
 mod counters;
+mod crop;
 mod digest;
 mod embed;
 mod embed_spec;
@@ -87,6 +88,7 @@ pub use catalogue::{
     is_model_name, record_entry, user_catalogue_path,
 };
 pub use counters::CounterSnapshot;
+pub use crop::Crop;
 pub use digest::{ModelDigest, ParseDigestError};
 pub use embed::{embed_functions, embed_or_failure_fields, features_type};
 pub use embed_spec::{Convolution, EmbedOptions, EmbedSpec, EmbedSpecError, ImageSize, Precision, Resize};

@@ -77,6 +77,7 @@ impl<'spec> PhotoPreparer<'spec> {
             let why = if is_for_memory { " (it follows from --memory-limit)" } else { "" };
             PhotoFailure { reason: error.reason(), detail: format!("{error}{why}") }
         })?;
+        let photo = self.spec.crop.of(photo);
         match self.spec.image_size {
             ImageSize::Square(size) => Ok(self.resizer.resize(&photo, size, size, self.spec.resize.into())),
             ImageSize::Native => {
@@ -185,6 +186,22 @@ mod tests {
         }
         preparer.decode = red_photo;
         assert_eq!(preparer.prepare(b"good").unwrap(), red);
+    }
+
+    #[test]
+    fn the_part_that_is_asked_for_is_what_is_resized() {
+        fn coloured(_: &[u8], _: &DecodeLimits) -> Result<RgbImage, DecodeError> {
+            let pixels =
+                (0..300 * 200_u32).flat_map(|pixel| [pixel as u8, (pixel / 7) as u8, (pixel / 300) as u8]);
+            Ok(RgbImage::new(300, 200, pixels.collect()).unwrap())
+        }
+        let gate = DecodeGate::default();
+        let spec = EmbedSpec { crop: "center:0.5".parse().unwrap(), ..spec() };
+        let decode: Decode = coloured;
+        let mut preparer = PhotoPreparer { decode, ..PhotoPreparer::new(&spec, Shares::UNLIMITED, &gate) };
+        let middle = coloured(b"", &DecodeLimits::default()).unwrap().crop(100, 50, 100, 100).unwrap();
+        let expected = Resizer::new().resize(&middle, 224, 224, spec.resize.into());
+        assert_eq!(preparer.prepare(b"photo").unwrap(), expected);
     }
 
     #[test]
