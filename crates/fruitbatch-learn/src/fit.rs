@@ -13,12 +13,12 @@ use crate::LearnError;
 use crate::cluster_choice::{ClusterChoice, choose_n_clusters};
 use crate::clusterer::{Clusterer, ClustererFit};
 use crate::density::NOISE;
-use crate::kmeans::Restarts;
+use crate::kmeans::{Assignment, Restarts};
 use crate::metrics::{ContingencyTable, Dispersion, MAX_SILHOUETTE_ROWS, Silhouette, sampled_silhouette};
 use crate::model::{FitFigures, LearnModel, Projection, label_centres};
 use crate::moments::{ColumnMoments, Moments};
 use crate::pca::PcaSolver;
-use crate::rows::{SelectedRows, check_finite, unit_rows};
+use crate::rows::{SelectedRows, check_finite, check_width, unit_rows};
 use crate::spec::{ClusterCount, LearnSpec};
 
 /// What [`fit`] returns.
@@ -42,7 +42,7 @@ pub struct Fitted {
 }
 
 /// The figures about a fit. The same input gives the same figures.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct FitReport {
     /// Rows fitted on.
     pub rows_fitted: usize,
@@ -203,67 +203,23 @@ pub fn fit(
     timings.clustering_seconds = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
-    let assignment = clusterer.assign(points.view(), threads);
-    let n_clusters = clusterer.n_clusters();
-    let in_clusters: Vec<usize> = (0..row_count).filter(|&row| assignment.clusters[row] != NOISE).collect();
-    let noise_rows = row_count - in_clusters.len();
-    let (clustered_points, clustered) = if noise_rows == 0 {
-        (CowArray::from(points.view()), Cow::Borrowed(&assignment.clusters))
-    } else {
-        let clusters = in_clusters.iter().map(|&row| assignment.clusters[row]).collect();
-        (points.select(Axis(0), &in_clusters).into(), Cow::Owned(clusters))
-    };
-    let silhouette = sampled_silhouette(
-        clustered_points.view(),
-        &clustered,
-        MAX_SILHOUETTE_ROWS,
-        spec.kmeans.seed,
-        threads,
-    )?;
-    let dispersion = Dispersion::new(clustered_points.view(), &clustered, threads)?;
-    let mut cluster_sizes = vec![0; n_clusters];
-    for &cluster in clustered.iter() {
-        cluster_sizes[cluster as usize] += 1;
-    }
-    drop(clustered_points);
-    let contingency = match labels {
-        Some(labels) => {
-            Some(ContingencyTable::new(labels, &assignment.clusters)?).filter(|table| table.rows() > 0)
-        }
-        None => None,
-    };
+    let scored = Scored::of(&clusterer, points.view(), labels, spec.kmeans.seed, threads)?;
     timings.scoring_seconds = start.elapsed().as_secs_f64();
 
-    let report = FitReport {
+    let report = scored.report(FitReport {
         rows_fitted: rows.len(),
         constant_columns: projection.scaler.constant_columns(),
         pca_solver,
         n_components: projection.pca.n_components(),
         explained_variance: projection.pca.explained_variance().to_vec(),
         explained_variance_ratio: projection.pca.explained_variance_ratio().to_vec(),
-        n_clusters,
         n_clusters_choice,
-        cluster_sizes,
-        noise_rows,
         inertia,
         n_iter,
         log_likelihood,
         restarts,
-        silhouette: silhouette.as_ref().map(|silhouette| silhouette.mean),
-        silhouette_rows: silhouette.as_ref().map_or(0, |silhouette| silhouette.values.len()),
-        silhouette_by_cluster: silhouette.as_ref().map_or_else(Vec::new, |silhouette| {
-            (0..n_clusters as i32).map(|cluster| silhouette.by_cluster.get(&cluster).copied()).collect()
-        }),
-        calinski_harabasz: dispersion.calinski_harabasz(),
-        davies_bouldin: dispersion.davies_bouldin(),
-        ari: contingency.as_ref().and_then(ContingencyTable::adjusted_rand_index),
-        nmi: contingency.as_ref().and_then(ContingencyTable::normalized_mutual_information),
-        homogeneity: contingency.as_ref().and_then(ContingencyTable::homogeneity),
-        completeness: contingency.as_ref().and_then(ContingencyTable::completeness),
-        purity: contingency.as_ref().and_then(ContingencyTable::purity),
-        labelled_rows: contingency.as_ref().map_or(0, |table| table.rows() as usize),
-        contingency,
-    };
+        ..FitReport::default()
+    });
     let label_centres = labels.and_then(|labels| label_centres(&points, labels, fit_on));
     drop(points_to_fit);
     drop(points);
@@ -280,12 +236,125 @@ pub fn fit(
     Ok(Fitted {
         model,
         projected,
-        clusters: assignment.clusters,
-        distances: assignment.distances,
+        clusters: scored.assignment.clusters,
+        distances: scored.assignment.distances,
         report,
-        silhouette,
+        silhouette: scored.silhouette,
         timings,
     })
+}
+
+/// Applies a model to rows that it was not, or not all, fitted on, and compares them with its clusters: what [`fit`] returns, but
+/// for the fit itself, whose figures are those of `fitted`, the report that it gave. `features` and `labels` are as there; numbers of
+/// labels may have gaps.
+///
+/// Memory and time: those of [`fit`] without the moments and without making clusters.
+///
+/// # Errors
+/// See [`LearnError`]: lengths that differ, features that aren't finite or have another width than the model's.
+pub fn evaluate(
+    model: LearnModel,
+    features: ArrayView2<'_, f32>,
+    labels: Option<&[Option<u32>]>,
+    fitted: &FitReport,
+    threads: NonZeroUsize,
+) -> Result<Fitted, LearnError> {
+    if features.nrows() == 0 {
+        return Err(LearnError::NoRows);
+    }
+    check_width(&features, model.width())?;
+    check_finite(features)?;
+    let mut timings = FitTimings::default();
+    let start = Instant::now();
+    let projected = model.projection.project(features, threads);
+    let points = model.projection.clustering_points(&projected);
+    timings.projection_seconds = start.elapsed().as_secs_f64();
+    let start = Instant::now();
+    let scored = Scored::of(&model.clusterer, points.view(), labels, model.spec.kmeans.seed, threads)?;
+    timings.scoring_seconds = start.elapsed().as_secs_f64();
+    let report = scored.report(fitted.clone());
+    drop(points);
+    Ok(Fitted {
+        model,
+        projected,
+        clusters: scored.assignment.clusters,
+        distances: scored.assignment.distances,
+        report,
+        silhouette: scored.silhouette,
+        timings,
+    })
+}
+
+/// The clusters of all rows, and how good they are.
+struct Scored {
+    assignment: Assignment,
+    n_clusters: usize,
+    silhouette: Option<Silhouette>,
+    dispersion: Dispersion,
+    cluster_sizes: Vec<usize>,
+    contingency: Option<ContingencyTable>,
+}
+
+impl Scored {
+    fn of(
+        clusterer: &Clusterer,
+        points: ArrayView2<'_, f64>,
+        labels: Option<&[Option<u32>]>,
+        seed: u64,
+        threads: NonZeroUsize,
+    ) -> Result<Self, LearnError> {
+        let assignment = clusterer.assign(points, threads);
+        let n_clusters = clusterer.n_clusters();
+        let in_clusters: Vec<usize> =
+            (0..points.nrows()).filter(|&row| assignment.clusters[row] != NOISE).collect();
+        let (clustered_points, clustered) = if in_clusters.len() == points.nrows() {
+            (CowArray::from(points), Cow::Borrowed(&assignment.clusters))
+        } else {
+            let clusters = in_clusters.iter().map(|&row| assignment.clusters[row]).collect();
+            (points.select(Axis(0), &in_clusters).into(), Cow::Owned(clusters))
+        };
+        let silhouette =
+            sampled_silhouette(clustered_points.view(), &clustered, MAX_SILHOUETTE_ROWS, seed, threads)?;
+        let dispersion = Dispersion::new(clustered_points.view(), &clustered, threads)?;
+        let mut cluster_sizes = vec![0; n_clusters];
+        for &cluster in clustered.iter() {
+            cluster_sizes[cluster as usize] += 1;
+        }
+        let contingency = match labels {
+            Some(labels) => {
+                Some(ContingencyTable::new(labels, &assignment.clusters)?).filter(|table| table.rows() > 0)
+            }
+            None => None,
+        };
+        Ok(Self { n_clusters, silhouette, dispersion, cluster_sizes, contingency, assignment })
+    }
+
+    /// The figures of a fit, with those of these rows.
+    fn report(&self, fitted: FitReport) -> FitReport {
+        let silhouette = self.silhouette.as_ref();
+        let contingency = self.contingency.as_ref();
+        FitReport {
+            n_clusters: self.n_clusters,
+            cluster_sizes: self.cluster_sizes.clone(),
+            noise_rows: self.assignment.clusters.len() - self.cluster_sizes.iter().sum::<usize>(),
+            silhouette: silhouette.map(|silhouette| silhouette.mean),
+            silhouette_rows: silhouette.map_or(0, |silhouette| silhouette.values.len()),
+            silhouette_by_cluster: silhouette.map_or_else(Vec::new, |silhouette| {
+                let clusters = 0..self.n_clusters as i32;
+                clusters.map(|cluster| silhouette.by_cluster.get(&cluster).copied()).collect()
+            }),
+            calinski_harabasz: self.dispersion.calinski_harabasz(),
+            davies_bouldin: self.dispersion.davies_bouldin(),
+            ari: contingency.and_then(ContingencyTable::adjusted_rand_index),
+            nmi: contingency.and_then(ContingencyTable::normalized_mutual_information),
+            homogeneity: contingency.and_then(ContingencyTable::homogeneity),
+            completeness: contingency.and_then(ContingencyTable::completeness),
+            purity: contingency.and_then(ContingencyTable::purity),
+            labelled_rows: contingency.map_or(0, |table| table.rows() as usize),
+            contingency: self.contingency.clone(),
+            ..fitted
+        }
+    }
 }
 
 fn check_enough(rows: usize, width: usize, spec: &LearnSpec) -> Result<(), LearnError> {

@@ -96,7 +96,7 @@ pub use cluster_choice::{
 pub use clusterer::Clusterer;
 pub use density::{DensityClusters, NOISE};
 pub use error::{LearnError, ModelError};
-pub use fit::{FitReport, FitTimings, Fitted, fit};
+pub use fit::{FitReport, FitTimings, Fitted, evaluate, fit};
 pub use kmeans::{KMeans, KMeansInit, KMeansParams, KMeansValidParams, Restarts};
 pub use membership::fuzzy_membership;
 pub use mixture::GaussianMixture;

@@ -135,10 +135,11 @@ fn invalid_components(value: String) -> LearnError {
 }
 
 /// The exact way by which components were found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PcaSolver {
     /// Eigenvectors of the covariance matrix, width x width.
+    #[default]
     Covariance,
     /// Eigenvectors of the inner products of the rows, n x n.
     Gram,

@@ -10,8 +10,9 @@ use arrow::datatypes::Float32Type;
 use crate::commit_log::FailureRecord;
 use crate::config::RunPlan;
 use crate::error::RunError;
-use crate::features::{FeatureRow, column};
+use crate::features::FeatureRow;
 use crate::selection::Photo;
+use crate::tables::column;
 
 /// A chunk holds about this much work, by the rate measured so far: little enough that a kill costs little, enough that
 /// planning and committing cost nothing beside it.

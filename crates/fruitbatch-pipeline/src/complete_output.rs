@@ -4,17 +4,16 @@ use std::collections::BTreeMap;
 
 use arrow::array::{RecordBatch, StringArray};
 use bytes::Bytes;
-use fruitbatch_learn::LearnModel;
 use fruitbatch_storage::{Location, OutputStore, Storage};
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use crate::commit_log::CommitLog;
+use crate::commit_log::{CommitLog, OWN_FOLDER};
 use crate::config::RunConfig;
 use crate::error::RunError;
-use crate::features::column;
 use crate::outputs::{MODEL_FOLDER, RESULTS_PARQUET, SUCCESS};
+use crate::tables::column;
 
 /// An OUT whose `_SUCCESS` is there. Every file that is read is compared with the digest in it, so that nothing is ever read of
 /// two different runs.
@@ -34,12 +33,24 @@ impl CompleteOutput {
     /// Opens OUT, a folder or `s3://bucket/prefix/`. `access` says how it is reached.
     ///
     /// # Errors
-    /// [`RunError::Incomplete`] if `_SUCCESS` isn't there: no run has come to its end, or one is at work. Storage errors.
+    /// As [`Self::open_in`].
     pub async fn open(output: &str, access: &RunConfig) -> Result<Self, RunError> {
         let place = RunConfig { output: Some(output.to_owned()), ..access.clone() }.output_location()?;
-        let store = Storage::new(access.storage_options()?).output(&place).await?;
-        let incomplete = || RunError::Incomplete { output: output.to_owned() };
-        let success = store.get(SUCCESS).await?.ok_or_else(incomplete)?;
+        Self::open_in(&Storage::new(access.storage_options()?), place).await
+    }
+
+    /// Opens the OUT at `place`.
+    ///
+    /// # Errors
+    /// [`RunError::NoRun`] if no run was ever started there, and [`RunError::Incomplete`] if `_SUCCESS` isn't there: none has come
+    /// to its end, or one is at work. Storage errors.
+    pub async fn open_in(storage: &Storage, place: Location) -> Result<Self, RunError> {
+        let store = storage.output(&place).await?;
+        let incomplete = || RunError::Incomplete { output: place.to_string() };
+        let Some(success) = store.get(SUCCESS).await? else {
+            let has_begun = !store.list(OWN_FOLDER).await?.is_empty();
+            return Err(if has_begun { incomplete() } else { RunError::NoRun { output: place.to_string() } });
+        };
         let success: SuccessFile = serde_json::from_slice(&success).map_err(|_| incomplete())?;
         Ok(Self { place, store, digests: success.sha256 })
     }
@@ -49,9 +60,9 @@ impl CompleteOutput {
         &self.place
     }
 
-    /// The files it consists of, relative to OUT, in the order of their names.
-    pub fn files(&self) -> impl Iterator<Item = &str> {
-        self.digests.keys().map(String::as_str)
+    /// The files it consists of, relative to OUT, in the order of their names, each with its SHA-256.
+    pub fn files(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.digests.iter().map(|(file, digest)| (file.as_str(), digest.as_str()))
     }
 
     /// A file of it.
@@ -91,18 +102,20 @@ impl CompleteOutput {
         Ok(paths)
     }
 
-    /// The fitted model.
+    /// The files of the fitted model by their names below `model/`: what [`LearnModel::from_files`] takes.
+    ///
+    /// [`LearnModel::from_files`]: fruitbatch_learn::LearnModel::from_files
     ///
     /// # Errors
-    /// As [`Self::read`], and [`RunError::Model`] if it doesn't fit together.
-    pub async fn model(&self) -> Result<LearnModel, RunError> {
+    /// As [`Self::read`].
+    pub async fn model_files(&self) -> Result<Vec<(String, Vec<u8>)>, RunError> {
         let mut files = Vec::new();
-        for file in self.files() {
+        for (file, _) in self.files() {
             if let Some(name) = file.strip_prefix(MODEL_FOLDER).and_then(|name| name.strip_prefix('/')) {
                 files.push((name.to_owned(), self.read(file).await?.to_vec()));
             }
         }
-        Ok(LearnModel::from_files(&files)?)
+        Ok(files)
     }
 
     /// What the photos' paths are relative to: INPUT, or the last fixed folder of a glob.

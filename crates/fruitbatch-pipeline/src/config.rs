@@ -56,6 +56,8 @@ pub struct RunConfig {
     pub model: String,
     /// The side in pixels that photos are resized to, or `native`.
     pub image_size: String,
+    /// `none`, `center` or `center:SHARE`.
+    pub crop: String,
     /// `bicubic`, `bilinear` or `nearest`.
     pub resize: String,
     /// At native size, what the longer side of larger photos is scaled down to, in pixels; 512 unless said.
@@ -144,6 +146,8 @@ pub struct RunConfig {
     pub require_uniform_cpu: bool,
     /// Deletes what an earlier run wrote to OUT and starts over.
     pub overwrite: bool,
+    /// Keeps the model that an earlier run fitted in OUT, and assigns photos to its clusters; fits one if there is none.
+    pub incremental: bool,
 
     /// What is asked of a fitted model, where the run is one of `fruitbatch predict`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -176,6 +180,7 @@ impl Default for RunConfig {
             limit: None,
             model: "vgg16".to_owned(),
             image_size: "224".to_owned(),
+            crop: "none".to_owned(),
             resize: "bicubic".to_owned(),
             max_side: None,
             pooling: "max".to_owned(),
@@ -217,6 +222,7 @@ impl Default for RunConfig {
             max_failures: None,
             require_uniform_cpu: false,
             overwrite: false,
+            incremental: false,
             predict: None,
             profile: None,
             region: None,
@@ -269,6 +275,8 @@ pub enum Steps {
     All,
     /// All but learning: photos become features.
     Extract,
+    /// All, but that a model which is in OUT is kept: photos are assigned to its clusters. Where there is none, one is fitted.
+    Assign,
     /// Learning alone, on what the last run extracted: INPUT isn't listed.
     Fit,
     /// Photos become features, and those are shown to a fitted model.
@@ -434,7 +442,7 @@ impl RunConfig {
             slots: self.slots.unwrap_or_else(available_cores),
             max_failures: self.max_failures.as_deref().map(|text| parse("max-failures", text)).transpose()?,
             retry_failed: false,
-            steps: Steps::All,
+            steps: if self.incremental { Steps::Assign } else { Steps::All },
             config: self.clone(),
             input,
             output,
@@ -447,6 +455,7 @@ impl RunConfig {
         let scheduler: SchedulerChoice = parse("scheduler", &self.scheduler)?;
         let options = EmbedOptions {
             image_size: parse("image-size", &self.image_size)?,
+            crop: parse("crop", &self.crop)?,
             resize: parse("resize", &self.resize)?,
             max_side: self.max_side,
             pooling: parse("pooling", &self.pooling)?,
@@ -633,7 +642,7 @@ impl RunPlan {
         let embedding = lineage.embedding.parse()?;
         // What the photos' paths are relative to, where INPUT was a glob.
         let input = location("input", Some(&features.input))?;
-        let config = RunConfig { overwrite: false, ..adjust(config) };
+        let config = RunConfig { overwrite: false, incremental: false, ..adjust(config) };
         Ok(Self { steps: Steps::Fit, input, ..config.plan_with(embedding)? })
     }
 

@@ -1,7 +1,8 @@
 //! The driver's protocol: from a listing to complete outputs, through the commit log.
 //!
 //! 1. Take OUT over ([`claim`]), or learn that another driver is at work on it.
-//! 2. Take `_SUCCESS` away, clear what dead drivers left, and extract what isn't committed ([`extract`](crate::extract)).
+//! 2. Take `_SUCCESS` away, clear what dead drivers left, and extract what isn't committed ([`extract`](crate::extract)). (Where
+//!    nothing is to be extracted, `_SUCCESS` stays until there is something to write.)
 //! 3. Lay the rows out ([`layout`](crate::layout)), count, fit.
 //! 4. Announce the outputs in the log, write them, and `_SUCCESS` last ([`publish`](crate::publish)).
 //! 5. Let go of OUT.
@@ -26,6 +27,7 @@ use crate::events::{Event, Observer, Stage};
 use crate::extract::{Counts, Extraction, check_uniform};
 use crate::extracted::{Extracted, recall, splits_of};
 use crate::features::FEATURES_FOLDER;
+use crate::kept_model::{Found, KeptModel};
 use crate::layout::{arrange, remove_orphans};
 use crate::lineage::{Host, Versions, now};
 use crate::outputs::{
@@ -181,7 +183,10 @@ impl Driver<'_> {
             self.store.verify_conditions(&claim_file).await?;
         }
         let publisher = Publisher { store: &self.store, retries: self.retries };
-        publisher.remove(log, SUCCESS).await?;
+        let kept = self.kept_model(log).await?;
+        if matches!(photos, Photos::Listed { .. }) {
+            publisher.remove_success(log).await?;
+        }
         self.clear_away(log, &publisher).await?;
 
         let extracted = match photos {
@@ -197,7 +202,26 @@ impl Driver<'_> {
             }
             Photos::AsExtracted => recall(self.plan, &self.store, log).await?,
         };
-        self.finish(clock, log, &publisher, extracted).await
+        self.finish(clock, log, &publisher, extracted, kept.as_deref()).await
+    }
+
+    /// The model that stays as it is, if the plan asks for that.
+    async fn kept_model(&self, log: &CommitLog) -> Result<Option<Box<KeptModel>>, RunError> {
+        if !matches!(self.plan.steps, Steps::Assign) || self.plan.config.overwrite {
+            return Ok(None);
+        }
+        match KeptModel::find(&self.store, log.state()).await? {
+            Found::Whole(kept) => Ok(Some(kept)),
+            Found::None => Ok(None),
+            Found::Broken(problem) => {
+                let message = format!(
+                    "the model in {} isn't whole, so another one is fitted: {problem}",
+                    self.store.uri(MODEL_FOLDER)
+                );
+                self.observer.observe(Event::Warning { message });
+                Ok(None)
+            }
+        }
     }
 
     /// Computes what isn't committed, and lays all rows out.

@@ -23,11 +23,11 @@ use crate::chunks::{BATCHES_PER_TASK, ChunkOutcome, collect_outcome};
 use crate::config::{RunPlan, SchedulerChoice};
 use crate::error::RunError;
 use crate::events::{Event, Observer};
-use crate::features::column;
 use crate::fleet_hours::FleetHours;
 use crate::lineage::FleetHost;
 use crate::model_store::{ModelStore, for_executors};
 use crate::selection::Photo;
+use crate::tables::column;
 
 /// How one photo was read, without anything having been made of it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -53,7 +53,7 @@ pub enum RunError {
         hint: String,
     },
     /// No run was ever started on OUT.
-    #[error("no run was started on `{output}`: nothing can be gone on with there")]
+    #[error("no run was started on `{output}`: name the output of a `fruitbatch run`")]
     NoRun {
         /// The OUT in question.
         output: String,

@@ -1,6 +1,6 @@
 //! What there is once photos have become features: rows and failures, found by this run or recalled from OUT.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use fruitbatch_storage::{OutputStore, SkippedCounts};
 
@@ -55,18 +55,24 @@ pub(crate) async fn recall(
     let failures_csv = store.get(FAILURES_CSV).await?.ok_or_else(nothing)?;
     let failed = paths_in(&failures_csv).map_err(|_| nothing())?;
 
-    let mut rows = Vec::new();
+    // A run that was stopped may have left photos that changed in two versions. The names of parts rise, so the later one stays.
+    let mut by_path = BTreeMap::new();
     for part in log.state().parts.values().filter(|part| part.file.starts_with(FEATURES_FOLDER)) {
-        rows.extend(read_part(store, part, plan.embedding.width as usize).await?);
+        for row in read_part(store, part, plan.embedding.width as usize).await? {
+            by_path.insert(row.path.clone(), row);
+        }
     }
-    rows.sort_unstable_by(|one, other| one.path.cmp(&other.path));
-    // Those of photos that weren't selected stay in the log too.
+    // Those of photos that weren't selected stay in the log too; and one that had failed may have been read since.
     let booked = log.state().failures.values();
+    let failures =
+        booked.filter(|failure| failed.contains(&failure.path) && !by_path.contains_key(&failure.path));
+    let failures = failures.cloned().collect();
+    let rows: Vec<FeatureRow> = by_path.into_values().collect();
     Ok(Extracted {
         splits: splits_of(plan, rows.iter().map(|row| row.path.as_str())),
         resumed: rows.len(),
         rows,
-        failures: booked.filter(|failure| failed.contains(&failure.path)).cloned().collect(),
+        failures,
         skipped: metrics.skipped,
         bytes: metrics.bytes,
         input_digest: lineage.input_digest,

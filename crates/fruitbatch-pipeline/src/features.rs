@@ -7,14 +7,13 @@ use arrow::array::{Array, ArrayRef, FixedSizeListArray, Float32Array, Int64Array
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
 use fruitbatch_storage::OutputStore;
-use parquet::arrow::ArrowWriter;
+use ndarray::Array2;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::basic::{Compression, ZstdLevel};
-use parquet::file::properties::WriterProperties;
 use sha2::{Digest, Sha256};
 
 use crate::commit_log::{CommitLog, LogEntry, PartRecord, PhotoVersion};
 use crate::error::RunError;
+use crate::tables::{column, encode_parquet};
 
 /// The folder of the current rows' parts, below OUT.
 pub const FEATURES_FOLDER: &str = "features";
@@ -138,18 +137,6 @@ fn encode_part(rows: &[FeatureRow], width: usize) -> Bytes {
     encode_parquet(&RecordBatch::try_new(schema, columns).expect("the columns are made by the schema"))
 }
 
-/// A record batch as a Parquet file (zstd).
-pub(crate) fn encode_parquet(batch: &RecordBatch) -> Bytes {
-    let properties =
-        WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
-    let mut bytes = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties))
-        .expect("the schema holds only types that Parquet has");
-    writer.write(batch).expect("writing to memory can't fail");
-    writer.close().expect("writing to memory can't fail");
-    Bytes::from(bytes)
-}
-
 /// Reads a part back and checks that it is, bit for bit, what the log says was written.
 ///
 /// # Errors
@@ -198,9 +185,17 @@ fn decode_batch(batch: &RecordBatch, width: usize, rows: &mut Vec<FeatureRow>) -
     Some(())
 }
 
-/// The column `name` of `batch` if it has the type asked for.
-pub(crate) fn column<'a, A: Array + 'static>(batch: &'a RecordBatch, name: &str) -> Option<&'a A> {
-    batch.column_by_name(name)?.as_any().downcast_ref()
+/// The features of all rows (n x `width`), one row a photo.
+///
+/// # Panics
+/// If a row is of another width: parts are checked when they are read.
+pub(crate) fn feature_matrix(rows: &[FeatureRow], width: usize) -> Array2<f32> {
+    let mut values = Vec::with_capacity(rows.len() * width);
+    for row in rows {
+        values.extend_from_slice(&row.features);
+    }
+    Array2::from_shape_vec((rows.len(), width), values)
+        .expect("each row has as many features as the model is wide")
 }
 
 #[cfg(test)]

@@ -14,7 +14,8 @@ use crate::driver::{Driver, RunSummary};
 use crate::error::{ConfigError, RunError};
 use crate::events::Stage;
 use crate::extracted::Extracted;
-use crate::features::{FEATURES_FOLDER, FeatureRow};
+use crate::features::{FEATURES_FOLDER, feature_matrix};
+use crate::kept_model::KeptModel;
 use crate::labels::TRAINING_SPLIT;
 use crate::lineage::{Host, Lineage, now, peak_memory_bytes};
 use crate::outputs::{
@@ -27,32 +28,43 @@ use crate::report::Findings;
 use crate::stage_clock::StageClock;
 
 impl Driver<'_> {
-    /// Fits on the extracted rows, unless the plan stops before, and writes all outputs.
+    /// Fits on the extracted rows, unless the plan stops before or a model is `kept`, and writes all outputs.
     pub(crate) async fn finish(
         &self,
         clock: &mut StageClock<'_>,
         log: &mut CommitLog,
         publisher: &Publisher<'_>,
         extracted: Extracted,
+        kept: Option<&KeptModel>,
     ) -> Result<RunSummary, RunError> {
         let Extracted { rows, failures, splits, .. } = &extracted;
-        let labels = LabelIndex::of(rows);
+        let labels = match kept {
+            Some(kept) => LabelIndex::behind(&kept.labels, rows),
+            None => LabelIndex::of(rows),
+        };
         let label_indices: Vec<Option<u32>> =
             rows.iter().map(|row| row.label.as_deref().and_then(|label| labels.index_of(label))).collect();
         let mut outputs: BTreeMap<String, Bytes> = BTreeMap::new();
         let mut trained = None;
         let fitted = match &self.plan.steps {
-            Steps::All | Steps::Fit if !rows.is_empty() => {
+            Steps::All | Steps::Fit | Steps::Assign if !rows.is_empty() => {
                 clock.enter(Stage::Fit);
-                let features = feature_values(rows);
-                let features = ArrayView2::from_shape((rows.len(), self.plan.embedding.width as usize), &features)
-                    .expect("each row has as many features as the model is wide: parts are checked when they are read");
-                if let Some(spec) = &self.plan.classifier {
-                    let lineage = self.model_lineage();
-                    let (labels, splits, threads) = (&labels, splits.as_deref(), self.plan.slots);
-                    trained = Some(train(spec, features, labels, &label_indices, splits, lineage, threads)?);
+                let features = feature_matrix(rows, self.plan.embedding.width as usize);
+                if let Some(kept) = kept {
+                    let has_labels = label_indices.iter().any(Option::is_some);
+                    let labels = has_labels.then_some(label_indices.as_slice());
+                    let (model, threads) = (kept.model.clone(), self.plan.slots);
+                    Some(fruitbatch_learn::evaluate(model, features.view(), labels, &kept.report, threads)?)
+                } else {
+                    if let Some(spec) = &self.plan.classifier {
+                        let lineage = self.model_lineage();
+                        let (features, splits) = (features.view(), splits.as_deref());
+                        let threads = self.plan.slots;
+                        trained =
+                            Some(train(spec, features, &labels, &label_indices, splits, lineage, threads)?);
+                    }
+                    Some(fit(self.plan, features.view(), &labels, &label_indices, splits.as_deref())?)
                 }
-                Some(fit(self.plan, features, &labels, &label_indices, splits.as_deref())?)
             }
             Steps::Predict(predictor) if !rows.is_empty() => {
                 let predictions = predictor.predict(rows, self.plan.slots)?;
@@ -60,7 +72,7 @@ impl Driver<'_> {
                 outputs.insert(file.to_owned(), bytes);
                 None
             }
-            Steps::All | Steps::Fit | Steps::Predict(_) | Steps::Extract => None,
+            Steps::All | Steps::Fit | Steps::Assign | Steps::Predict(_) | Steps::Extract => None,
         };
 
         let mut metrics = Metrics {
@@ -73,7 +85,10 @@ impl Driver<'_> {
             labels: label_counts(&labels, &label_indices),
             feature_width: u64::from(self.plan.embedding.width),
             learning: fitted.as_ref().map(|fitted| fitted.report.clone()),
-            classifier: trained.as_ref().map(|trained| trained.report.clone()),
+            classifier: trained
+                .as_ref()
+                .map(|trained| trained.report.clone())
+                .or_else(|| kept.and_then(|kept| kept.classifier.clone())),
             timings: extracted.timings.clone(),
         };
         metrics.timings.fit = fitted.as_ref().map(|fitted| fitted.timings).unwrap_or_default();
@@ -83,6 +98,10 @@ impl Driver<'_> {
                 ResultsTable { rows, splits: splits.as_deref(), label_indices: &label_indices, fitted };
             outputs.insert(RESULTS_CSV.to_owned(), table.to_csv());
             outputs.insert(RESULTS_PARQUET.to_owned(), table.to_parquet());
+        }
+        if let Some(kept) = kept {
+            outputs.extend(kept.files.clone());
+        } else if let Some(fitted) = &fitted {
             let neighbours = Neighbours::of(rows, &label_indices, splits.as_deref(), fitted);
             let (neighbours, digest) = neighbours.to_file();
             outputs.insert(format!("{MODEL_FOLDER}/{NEIGHBOURS}"), neighbours);
@@ -120,6 +139,7 @@ impl Driver<'_> {
             outputs.extend(findings.report(self.photos, self.observer).await?);
         }
         clock.enter(Stage::Write);
+        publisher.remove_success(log).await?;
         self.publish(log, publisher, &outputs).await?;
 
         metrics.timings.stages = clock.finish();
@@ -131,7 +151,7 @@ impl Driver<'_> {
             outputs.insert(file.to_owned(), json);
         }
         if !rows.is_empty() {
-            publisher.put(log, SUCCESS, &success_file(&outputs, log.state())).await?;
+            publisher.put_success(log, &success_file(&outputs, log.state())).await?;
         }
         let all_rows = log.state().rows().count() as u64;
         Ok(RunSummary {
@@ -186,15 +206,6 @@ impl Driver<'_> {
             ("run_id".to_owned(), self.run_id.clone().into()),
         ])
     }
-}
-
-/// The features of all rows, one after the other.
-fn feature_values(rows: &[FeatureRow]) -> Vec<f32> {
-    let mut values = Vec::with_capacity(rows.iter().map(|row| row.features.len()).sum());
-    for row in rows {
-        values.extend_from_slice(&row.features);
-    }
-    values
 }
 
 fn fit(

@@ -36,6 +36,7 @@ mod extracted;
 pub mod features;
 mod finish;
 mod fleet_hours;
+mod kept_model;
 mod labels;
 mod layout;
 mod lineage;
@@ -58,6 +59,8 @@ mod settle;
 mod simulation;
 mod stage_clock;
 mod status;
+mod tables;
+mod watch;
 
 pub use access_policy::{AccessPolicy, Places};
 pub use classifier::CONFUSION_CSV;
@@ -81,3 +84,4 @@ pub use quantize::{Fidelity, QuantizeOptions, QuantizeRunError, QuantizedModel, 
 pub use report::{MAP_PARQUET, PLOTS_FOLDER, REPORT};
 pub use run::{refit, run};
 pub use status::{RunState, RunStatus, status};
+pub use watch::watch;

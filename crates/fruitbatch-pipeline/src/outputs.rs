@@ -1,10 +1,9 @@
 //! The tables and figures of a run: results, failures, metrics.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::array::{ArrayRef, Float64Array, Int32Array, StringArray};
 use bytes::Bytes;
 use fruitbatch_learn::classifier::ClassifierReport;
 use fruitbatch_learn::{FitReport, FitTimings, Fitted};
@@ -12,7 +11,8 @@ use fruitbatch_storage::SkippedCounts;
 use serde::{Deserialize, Serialize};
 
 use crate::commit_log::FailureRecord;
-use crate::features::{FeatureRow, encode_parquet};
+use crate::features::FeatureRow;
+use crate::tables::{encode_parquet, table};
 
 /// `results.csv`, and the same as Parquet.
 pub const RESULTS_CSV: &str = "results.csv";
@@ -46,6 +46,13 @@ impl LabelIndex {
         // Stable over names that are sorted already: ties stay by name.
         names.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
         Self { names: names.into_iter().map(|(name, _)| name.to_owned()).collect() }
+    }
+
+    /// The same behind labels that have their indices already: those stay, also if they occur no more.
+    pub fn behind(known: &[String], rows: &[FeatureRow]) -> Self {
+        let known_names: BTreeSet<&str> = known.iter().map(String::as_str).collect();
+        let added = Self::of(rows).names.into_iter().filter(|name| !known_names.contains(name.as_str()));
+        Self { names: known.iter().cloned().chain(added).collect() }
     }
 
     /// The labels, index 0 first.
@@ -103,17 +110,17 @@ impl ResultsTable<'_> {
 
     /// The table as Parquet, the same columns with the same names.
     pub fn to_parquet(&self) -> Bytes {
-        let mut columns: Vec<(Field, ArrayRef)> = vec![
+        let text = |values: StringArray| -> ArrayRef { Arc::new(values) };
+        let mut columns: Vec<(String, bool, ArrayRef)> = vec![
             (
-                Field::new("path", DataType::Utf8, false),
-                Arc::new(StringArray::from_iter_values(self.rows.iter().map(|row| &row.path))),
+                "path".into(),
+                false,
+                text(StringArray::from_iter_values(self.rows.iter().map(|row| &row.path))),
             ),
+            ("label".into(), true, text(self.rows.iter().map(|row| row.label.as_deref()).collect())),
             (
-                Field::new("label", DataType::Utf8, true),
-                Arc::new(self.rows.iter().map(|row| row.label.as_deref()).collect::<StringArray>()),
-            ),
-            (
-                Field::new("label_index", DataType::Int32, true),
+                "label_index".into(),
+                true,
                 Arc::new(
                     self.label_indices
                         .iter()
@@ -123,28 +130,23 @@ impl ResultsTable<'_> {
             ),
         ];
         if let Some(splits) = self.splits {
-            let splits: StringArray = splits.iter().copied().collect();
-            columns.push((Field::new("split", DataType::Utf8, true), Arc::new(splits)));
+            columns.push(("split".into(), true, text(splits.iter().copied().collect())));
         }
         columns.push((
-            Field::new("cluster", DataType::Int32, false),
+            "cluster".into(),
+            false,
             Arc::new(Int32Array::from_iter_values(self.fitted.clusters.iter().copied())),
         ));
         columns.push((
-            Field::new("distance", DataType::Float64, false),
+            "distance".into(),
+            false,
             Arc::new(Float64Array::from_iter_values(self.fitted.distances.iter().copied())),
         ));
         for (number, component) in self.fitted.projected.columns().into_iter().enumerate() {
-            columns.push((
-                Field::new(format!("pc_{}", number + 1), DataType::Float64, false),
-                Arc::new(Float64Array::from_iter_values(component.iter().copied())),
-            ));
+            let scores = Float64Array::from_iter_values(component.iter().copied());
+            columns.push((format!("pc_{}", number + 1), false, Arc::new(scores)));
         }
-        let (fields, arrays): (Vec<Field>, Vec<ArrayRef>) = columns.into_iter().unzip();
-        encode_parquet(
-            &RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
-                .expect("all columns have a value a row"),
-        )
+        encode_parquet(&table(columns))
     }
 }
 
@@ -180,7 +182,7 @@ pub struct Metrics {
     pub skipped: SkippedCounts,
     /// Size of the listed photos together, in bytes.
     pub bytes: u64,
-    /// Photos by label, most frequent first.
+    /// Photos by label, in the order of `label_index`: most frequent first, behind them labels that came to a fitted model later.
     pub labels: Vec<LabelCount>,
     /// Features a photo.
     pub feature_width: u64,
@@ -262,6 +264,8 @@ mod tests {
         assert_eq!(index.names(), ["pear", "apple", "fig"]);
         assert_eq!(index.index_of("fig"), Some(2));
         assert_eq!(index.index_of("kiwi"), None);
+        let known = ["fig".to_owned(), "quince".to_owned()];
+        assert_eq!(LabelIndex::behind(&known, &rows).names(), ["fig", "quince", "pear", "apple"]);
     }
 
     #[test]

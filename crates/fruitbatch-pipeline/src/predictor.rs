@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, FixedSizeListArray, Float64Array, Int32Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Field};
 use bytes::Bytes;
 use fruitbatch_learn::classifier::{self, CLASSIFIER_FILE, ClassifierHead};
 use fruitbatch_learn::model::{MANIFEST_FILE, array_file_names};
@@ -12,16 +12,17 @@ use fruitbatch_learn::neighbours::{Neighbour, nearest_rows, vote};
 use fruitbatch_learn::{Fitted, LearnModel};
 use fruitbatch_storage::{Location, Storage};
 use fruitbatch_vision::EmbedSpec;
-use ndarray::{Array2, ArrayView2};
+use ndarray::Array2;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use sha2::{Digest, Sha256};
 
 use crate::commit_log::OWN_FOLDER;
 use crate::config::{PredictConfig, PredictionFormat, RunConfig};
 use crate::error::RunError;
-use crate::features::{FeatureRow, column, encode_parquet};
+use crate::features::{FeatureRow, feature_matrix};
 use crate::finish::is_fitted_on;
 use crate::outputs::{MODEL_FOLDER, SUCCESS};
+use crate::tables::{column, encode_parquet, table};
 
 /// The photos that vote for the label of a new one, in a model folder: `path, label_index, point`.
 pub(crate) const NEIGHBOURS: &str = "neighbours.parquet";
@@ -66,18 +67,16 @@ impl Neighbours {
         let width = i32::try_from(self.points.ncols()).expect("components are counted in 32 bits");
         let item = Arc::new(Field::new_list_field(DataType::Float64, false));
         let values = Float64Array::from_iter_values(self.points.iter().copied());
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(StringArray::from_iter_values(&self.paths)),
-            Arc::new(self.labels.iter().map(|label| label.map(u32::cast_signed)).collect::<Int32Array>()),
-            Arc::new(FixedSizeListArray::new(Arc::clone(&item), width, Arc::new(values), None)),
+        let columns: [(&str, bool, ArrayRef); 3] = [
+            ("path", false, Arc::new(StringArray::from_iter_values(&self.paths))),
+            (
+                "label_index",
+                true,
+                Arc::new(self.labels.iter().map(|label| label.map(u32::cast_signed)).collect::<Int32Array>()),
+            ),
+            ("point", false, Arc::new(FixedSizeListArray::new(item, width, Arc::new(values), None))),
         ];
-        let schema = Schema::new(vec![
-            Field::new("path", DataType::Utf8, false),
-            Field::new("label_index", DataType::Int32, true),
-            Field::new("point", DataType::FixedSizeList(item, width), false),
-        ]);
-        let batch = RecordBatch::try_new(Arc::new(schema), columns).expect("all columns have a value a row");
-        let bytes = encode_parquet(&batch);
+        let bytes = encode_parquet(&table(columns));
         let digest = hex::encode(Sha256::digest(&bytes));
         (bytes, (NEIGHBOURS_DIGEST.to_owned(), digest.into()))
     }
@@ -194,15 +193,8 @@ impl Predictor {
         rows: &[FeatureRow],
         threads: NonZeroUsize,
     ) -> Result<RecordBatch, RunError> {
-        let width = self.embedding.width as usize;
-        let mut features = Vec::with_capacity(rows.len() * width);
-        for row in rows {
-            features.extend_from_slice(&row.features);
-        }
-        let features = ArrayView2::from_shape((rows.len(), width), &features).expect(
-            "each row has as many features as the model is wide: parts are checked when they are read",
-        );
-        let predictions = self.model.predict_rows(features, threads)?;
+        let features = feature_matrix(rows, self.embedding.width as usize);
+        let predictions = self.model.predict_rows(features.view(), threads)?;
         let points = self.model.clustering_points(&predictions.projected);
         let memberships = self.model.memberships(points.view(), &predictions.clusters);
         let nearest = nearest_rows(&self.neighbours.points, points.view(), self.n_neighbors)?;
@@ -249,19 +241,13 @@ impl Predictor {
             ),
         ];
         if let Some(head) = &self.head {
-            let told = head.predict_rows(features, threads)?;
+            let told = head.predict_rows(features.view(), threads)?;
             let name = |label: &u32| head.label_names().get(*label as usize).map(String::as_str);
             let labels: StringArray = told.labels.iter().map(name).collect();
             columns.push(("label", true, Arc::new(labels)));
             columns.push(("probability", false, Arc::new(Float64Array::from(told.probabilities))));
         }
-        let fields: Vec<Field> = columns
-            .iter()
-            .map(|(name, nullable, array)| Field::new(*name, array.data_type().clone(), *nullable))
-            .collect();
-        let arrays = columns.into_iter().map(|(_, _, array)| array).collect();
-        Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
-            .expect("all columns have a value a row"))
+        Ok(table(columns))
     }
 }
 

@@ -4,8 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray};
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::array::{ArrayRef, Float64Array, Int32Array, StringArray};
 use async_trait::async_trait;
 use bytes::Bytes;
 use fruitbatch_image::{DecodeLimits, decode};
@@ -24,9 +23,9 @@ use crate::config::RunPlan;
 use crate::error::RunError;
 use crate::events::{Event, Observer, Stage};
 use crate::extracted::Extracted;
-use crate::features::encode_parquet;
 use crate::lineage::Lineage;
 use crate::outputs::Metrics;
+use crate::tables::{encode_parquet, table};
 
 /// `report.html`: opens from disk, without a network.
 pub const REPORT: &str = "report.html";
@@ -124,17 +123,7 @@ impl Findings<'_> {
             ("x", false, Arc::new(Float64Array::from(map.map.column(0).to_vec()))),
             ("y", false, Arc::new(Float64Array::from(map.map.column(1).to_vec()))),
         ];
-        let fields: Vec<Field> = columns
-            .iter()
-            .map(|(name, nullable, array)| {
-                let of_type: DataType = array.data_type().clone();
-                Field::new(*name, of_type, *nullable)
-            })
-            .collect();
-        let arrays = columns.into_iter().map(|(_, _, array)| array).collect();
-        let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), arrays)
-            .expect("all columns have a value a row");
-        encode_parquet(&batch)
+        encode_parquet(&table(columns))
     }
 
     fn data(

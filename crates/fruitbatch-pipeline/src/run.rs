@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use fruitbatch_cluster::FleetExecutor;
 use fruitbatch_learn::LearnSpec;
-use fruitbatch_storage::Storage;
+use fruitbatch_storage::{Location, Storage};
 use fruitbatch_vision::{ModelFiles, ModelSessions, onnx_runtime_for};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -18,7 +18,7 @@ use crate::engine::ClusterEngine;
 use crate::error::RunError;
 use crate::events::{Event, Observer, Stage};
 use crate::extract::Counts;
-use crate::lineage::{GIT_COMMIT, Versions, now};
+use crate::lineage::{GIT_COMMIT, Versions};
 use crate::progress_note::NotingObserver;
 use crate::rate::RecentRate;
 use crate::report::InputPhotos;
@@ -59,17 +59,31 @@ async fn carry_out(
 ) -> Result<RunSummary, RunError> {
     let observer = &NotingObserver::new(observer);
     let mut clock = StageClock::new(observer);
-    let started_at = now();
     let storage = Storage::new(plan.storage_options.clone());
-
     clock.enter(Stage::List);
     let selection = Selection::list(plan, &storage).await?;
+    extract_and_finish(plan, selection, &storage, &mut clock, &sessions, files.as_ref(), observer, cancel)
+        .await
+}
+
+/// The run from its listing on.
+#[expect(clippy::too_many_arguments, reason = "what a run consists of, each once")]
+pub(crate) async fn extract_and_finish(
+    plan: &RunPlan,
+    selection: Selection,
+    storage: &Storage,
+    clock: &mut StageClock<'_>,
+    sessions: &Arc<ModelSessions>,
+    files: &dyn ModelFiles,
+    observer: &NotingObserver<'_>,
+    cancel: &CancellationToken,
+) -> Result<RunSummary, RunError> {
     // Before any inference: features that can't be fitted in the end aren't worth computing.
     LearnSpec::check_width(plan.embedding.width as usize, selection.photos.len())?;
     let root = selection.root.clone();
     let total = selection.photos.len();
     let counts = Counts::default();
-    let engine = ClusterEngine::new(plan, &root, &storage, &sessions, files.as_ref(), observer);
+    let engine = ClusterEngine::new(plan, &root, storage, sessions, files, observer);
     let engine_seconds = || match plan.scheduler {
         SchedulerChoice::Local => {
             let snapshot = sessions.snapshot();
@@ -80,24 +94,10 @@ async fn carry_out(
         }
         SchedulerChoice::Fleet(_) => EngineSeconds::default(),
     };
-    let versions = versions(plan);
-    let driver = Driver {
-        plan,
-        store: storage.output(&plan.output).await?,
-        liveness: &Heartbeats { observer },
-        observer,
-        cancel,
-        counts: &counts,
-        retries: Retries::default(),
-        run_id: uuid::Uuid::new_v4().to_string(),
-        started_at,
-        versions: &versions,
-        photos: &InputPhotos { storage: &storage, input: root.clone() },
-    };
     let photos = Photos::Listed { selection, engine: &engine, engine_seconds: &engine_seconds };
     tokio::select! {
-        finished = driver.drive(&mut clock, photos) => finished,
-        never = tell_progress(&counts, total, &sessions, &engine, observer) => match never {},
+        finished = drive(plan, storage, root.clone(), photos, clock, &counts, observer, cancel) => finished,
+        never = tell_progress(&counts, total, sessions, &engine, observer) => match never {},
     }
 }
 
@@ -106,7 +106,8 @@ async fn carry_out(
 /// Memory: as [`run()`] while it fits.
 ///
 /// # Errors
-/// [`RunError::NothingExtracted`], and those of [`run()`] that have to do with OUT or with learning.
+/// [`RunError::NothingExtracted`], and those of [`run()`] that have to do with OUT or with learning. OUT is as it was then, unless
+/// it can't be written.
 pub async fn refit(
     plan: &RunPlan,
     observer: &dyn Observer,
@@ -114,6 +115,24 @@ pub async fn refit(
 ) -> Result<RunSummary, RunError> {
     let observer = &NotingObserver::new(observer);
     let storage = Storage::new(plan.storage_options.clone());
+    let (input, counts) = (plan.input.clone(), Counts::default());
+    let clock = &mut StageClock::new(observer);
+    let span = tracing::info_span!("refit", output = %plan.output);
+    drive(plan, &storage, input, Photos::AsExtracted, clock, &counts, observer, cancel).instrument(span).await
+}
+
+/// The driver of a new run, over photos whose paths are relative to `input`.
+#[expect(clippy::too_many_arguments, reason = "what a run consists of, each once")]
+async fn drive(
+    plan: &RunPlan,
+    storage: &Storage,
+    input: Location,
+    photos: Photos<'_>,
+    clock: &mut StageClock<'_>,
+    counts: &Counts,
+    observer: &NotingObserver<'_>,
+    cancel: &CancellationToken,
+) -> Result<RunSummary, RunError> {
     let versions = versions(plan);
     let driver = Driver {
         plan,
@@ -121,15 +140,14 @@ pub async fn refit(
         liveness: &Heartbeats { observer },
         observer,
         cancel,
-        counts: &Counts::default(),
+        counts,
         retries: Retries::default(),
         run_id: uuid::Uuid::new_v4().to_string(),
-        started_at: now(),
+        started_at: clock.began_at().to_owned(),
         versions: &versions,
-        photos: &InputPhotos { storage: &storage, input: plan.input.clone() },
+        photos: &InputPhotos { storage, input },
     };
-    let span = tracing::info_span!("refit", output = %plan.output);
-    driver.drive(&mut StageClock::new(observer), Photos::AsExtracted).instrument(span).await
+    driver.drive(clock, photos).await
 }
 
 /// Tells how far the photos are, for as long as it is polled.

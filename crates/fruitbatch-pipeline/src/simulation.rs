@@ -4,12 +4,14 @@
 //! One seed is one history. Some drivers run at a time, one step after the other in an order that the seed draws; a step
 //! ends before and after each request to the store. Between steps a driver may be killed, put to sleep (to wake up long
 //! after another one has taken over) or joined by another one; photos come, go and change; requests fail, before they
-//! take effect or after; and drivers are wrong about whether others live. At last one driver is left in peace. Then
+//! take effect or after; and drivers are wrong about whether others live. Some drivers only learn anew from what they find.
+//! At last one driver is left in peace. Then
 //! * its results and failures are, byte for byte, those of an undisturbed run over the same photos;
 //! * nothing lies in the parts' folders that the log doesn't name;
 //! * sleepers that wake up now change nothing of it.
 //!
-//! And at every step: while `_SUCCESS` is there, all that it names is there with the digests it names; no file of the log
+//! And at every step: while `_SUCCESS` is there, all that it names is there with the digests it names, and every path of the
+//! results and failures is there once; no file of the log
 //! and no part that the log names ever changes or goes before the log lets go of it; and no photo is computed of which the
 //! log said, when the driver took over, that it is done.
 //!
@@ -200,6 +202,13 @@ impl World {
             let found = self.files.get(file).map(|(content, _)| hex::encode(Sha256::digest(content)));
             assert_eq!(found.as_deref(), digest.as_str(), "{file} is not what _SUCCESS says");
         }
+        let mut paths = BTreeSet::new();
+        for file in [RESULTS_CSV, FAILURES_CSV] {
+            for record in csv::Reader::from_reader(self.files[file].0.as_ref()).into_records() {
+                let path = record.expect("is CSV")[0].to_owned();
+                assert!(paths.insert(path.clone()), "{path} is there twice");
+            }
+        }
     }
 
     fn listing(&self) -> Selection {
@@ -323,6 +332,23 @@ impl OutputBackend for SimulatedStore {
             Conditional::Done
         })
         .await
+    }
+
+    /// As in S3: a copy, and then a removal.
+    async fn rename(&self, from: &str, to: &str) -> Result<Conditional, StorageError> {
+        let copied = self
+            .request("rename", from, |world| {
+                let Some((content, _)) = world.files.get(from).cloned() else {
+                    return Conditional::ConditionFailed;
+                };
+                world.write(to, content);
+                Conditional::Done
+            })
+            .await?;
+        if copied == Conditional::Done {
+            self.request("rename", from, |world| world.remove(from)).await?;
+        }
+        Ok(copied)
     }
 
     async fn remove_leftovers(&self) -> Result<u64, StorageError> {
@@ -493,16 +519,28 @@ impl PhotoSource for NoPhotos {
     }
 }
 
-/// A driver that has listed the photos as they are now.
-fn start(world: &SharedWorld, run_id: String, chunk_size: usize) -> RunningDriver {
-    let selection = {
+/// What a driver is started for.
+#[derive(Clone, Copy)]
+enum Task {
+    /// A run over the photos as they are now, in chunks of so many.
+    Run { chunk_size: usize },
+    /// Learning anew from what was extracted.
+    Refit,
+}
+
+/// A driver that has listed the photos as they are now, if it is to.
+fn start(world: &SharedWorld, run_id: String, task: Task) -> RunningDriver {
+    let listing = {
         let mut world = lock(world);
         world.drivers.insert(run_id.clone(), DriverState::Awake);
         world.listing()
     };
     let world = world.clone();
     Box::pin(async move {
-        let plan = plan(chunk_size);
+        let plan = plan(match task {
+            Task::Run { chunk_size } => chunk_size,
+            Task::Refit => 1,
+        });
         let engine = SimulatedEngine { world: world.clone(), run_id: run_id.clone() };
         let (cancel, counts) = (CancellationToken::new(), Counts::default());
         let versions = Versions {
@@ -525,7 +563,11 @@ fn start(world: &SharedWorld, run_id: String, chunk_size: usize) -> RunningDrive
             versions: &versions,
             photos: &NoPhotos,
         };
-        let photos = Photos::Listed { selection, engine: &engine, engine_seconds: &EngineSeconds::default };
+        let engine_seconds = &EngineSeconds::default;
+        let photos = match task {
+            Task::Run { .. } => Photos::Listed { selection: listing, engine: &engine, engine_seconds },
+            Task::Refit => Photos::AsExtracted,
+        };
         driver.drive(&mut StageClock::new(&Unobserved), photos).await
     })
 }
@@ -575,7 +617,11 @@ fn chaos(world: &SharedWorld) -> Vec<Sleeper> {
         let alone = awake.is_empty();
         if started < drivers && (alone || draw.gen_bool(0.003)) {
             let run_id = format!("run-{started}");
-            awake.push((run_id.clone(), start(world, run_id, draw.gen_range(1..=4))));
+            let task = match draw.gen_range(0..5) {
+                0 => Task::Refit,
+                chunk_size => Task::Run { chunk_size },
+            };
+            awake.push((run_id.clone(), start(world, run_id, task)));
             started += 1;
         } else if alone {
             break;
@@ -613,6 +659,9 @@ fn check_end(outcome: &Result<RunSummary, RunError>, with_faults: bool) {
             RunError::Superseded { .. }
             | RunError::Occupied { .. }
             | RunError::AccessLost { .. }
+            // There is nothing yet to learn from.
+            | RunError::NoRun { .. }
+            | RunError::NothingExtracted { .. }
             | RunError::Learn(LearnError::TooFewRows { .. }),
         ) => {}
         Err(RunError::Storage(error)) if error.kind() == StorageErrorKind::Fault && with_faults => {}
@@ -624,7 +673,7 @@ fn check_end(outcome: &Result<RunSummary, RunError>, with_faults: bool) {
 /// The results of a run that nothing disturbs.
 fn undisturbed(world: &World) -> Option<(Bytes, Bytes)> {
     let world = Arc::new(Mutex::new(world.undisturbed()));
-    match run_alone(&mut start(&world, "undisturbed".to_owned(), 3)) {
+    match run_alone(&mut start(&world, "undisturbed".to_owned(), Task::Run { chunk_size: 3 })) {
         Ok(summary) => {
             let world = lock(&world);
             let file =
@@ -696,7 +745,7 @@ fn simulate(seed: u64) {
         lock(&world).drivers.insert(sleeper.run_id.clone(), DriverState::Gone);
     }
     let chunk_size = lock(&world).random.gen_range(2..=4);
-    match run_alone(&mut start(&world, "last".to_owned(), chunk_size)) {
+    match run_alone(&mut start(&world, "last".to_owned(), Task::Run { chunk_size })) {
         Ok(_) => check_outputs(&world, &expected),
         Err(RunError::AccessLost { .. }) => return,
         Err(error) => panic!("the last driver failed: {error}"),

@@ -3,12 +3,15 @@
 use std::time::{Duration, Instant};
 
 use crate::events::{Event, Observer, Stage};
+use crate::lineage::now;
 use crate::outputs::StageSeconds;
 
 /// Takes the time of the stages.
 pub(crate) struct StageClock<'a> {
     observer: &'a dyn Observer,
     began: Instant,
+    /// UTC, RFC 3339.
+    began_at: String,
     current: Option<CurrentStage>,
     finished: Vec<StageSeconds>,
 }
@@ -22,7 +25,12 @@ struct CurrentStage {
 
 impl<'a> StageClock<'a> {
     pub(crate) fn new(observer: &'a dyn Observer) -> Self {
-        Self { observer, began: Instant::now(), current: None, finished: Vec::new() }
+        Self { observer, began: Instant::now(), began_at: now(), current: None, finished: Vec::new() }
+    }
+
+    /// When it began (UTC, RFC 3339).
+    pub(crate) fn began_at(&self) -> &str {
+        &self.began_at
     }
 
     /// Begins a stage, unless that is the one which goes on.

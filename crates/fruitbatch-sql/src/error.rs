@@ -62,26 +62,13 @@ pub enum SqlError {
         /// What is wrong with it.
         problem: String,
     },
-    /// No run was ever started there.
-    #[error("`{place}` holds no run: name the OUT of a `fruitbatch run`")]
-    NoRun {
-        /// As written.
-        place: String,
-    },
-    /// A run was started there, and its results aren't there.
+    /// OUT doesn't hold what is asked for.
     #[error(
-        "the run on `{place}` isn't complete: its results can be asked for once it is; `fruitbatch status {place}` says how far \
-         it is"
+        "the run on `{place}` can't be asked for this: {problem}; `fruitbatch run` on that OUT again mends it"
     )]
-    Incomplete {
+    Damaged {
         /// As written.
         place: String,
-    },
-    /// A file of OUT isn't the one that the run wrote.
-    #[error("`{file}` {problem}; run `fruitbatch run` on that OUT again, which mends it")]
-    Damaged {
-        /// Its full name.
-        file: String,
         /// What is wrong with it.
         problem: String,
     },
@@ -122,7 +109,7 @@ pub enum SqlError {
     /// A place can't be listed, read or written.
     #[error(transparent)]
     Storage(#[from] StorageError),
-    /// The embedding model can't be handed to a fleet.
+    /// OUT isn't complete or isn't what its run wrote, or the embedding model can't be handed to a fleet.
     #[error(transparent)]
     Run(#[from] RunError),
     /// The cluster failed the query.
@@ -160,14 +147,12 @@ impl SqlError {
             | Self::Argument { .. }
             | Self::Location { .. }
             | Self::Plan { .. }
-            | Self::NoRun { .. }
             | Self::NoPlaceForListing { .. }
             | Self::Cluster(
                 ClusterError::Plan { .. } | ClusterError::SchedulerAddress { .. } | ClusterError::Tls(_),
             ) => true,
             Self::Run(error) => error.is_usage(),
-            Self::Incomplete { .. }
-            | Self::Damaged { .. }
+            Self::Damaged { .. }
             | Self::Model { .. }
             | Self::ModelTooLarge { .. }
             | Self::Storage(_)

@@ -235,6 +235,7 @@ fn are_alike(a: &EmbedSpec, b: &EmbedSpec) -> bool {
     a.digest == b.digest
         && a.width == b.width
         && a.image_size == b.image_size
+        && a.crop == b.crop
         && a.resize == b.resize
         && a.max_side == b.max_side
         && a.pooling == b.pooling

@@ -1,19 +1,16 @@
 //! OUT of a run, as a query reads it: only whole, and only the files that the run wrote.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
 use bytes::Bytes;
 use fruitbatch_learn::LearnModel;
-use fruitbatch_pipeline::commit_log::OWN_FOLDER;
 use fruitbatch_pipeline::features::FEATURES_FOLDER;
-use fruitbatch_pipeline::outputs::{MODEL_FOLDER, RESULTS_PARQUET, SUCCESS};
+use fruitbatch_pipeline::outputs::{MODEL_FOLDER, RESULTS_PARQUET};
+use fruitbatch_pipeline::{CompleteOutput, RunError};
 use fruitbatch_scan::{Part, PartFiles, PartTable};
-use fruitbatch_storage::{Location, OutputStore, Storage, StorageOptions};
+use fruitbatch_storage::{Location, Storage, StorageOptions};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use serde::Deserialize;
-use sha2::{Digest, Sha256};
 
 use crate::error::SqlError;
 use crate::fitted::{LARGEST_MODEL, pack};
@@ -23,16 +20,7 @@ use crate::fitted::{LARGEST_MODEL, pack};
 pub(crate) struct RunOutput {
     /// As the query names it.
     place: String,
-    root: Location,
-    store: OutputStore,
-    /// SHA-256 by file, as the run left them.
-    digests: BTreeMap<String, String>,
-}
-
-/// `_SUCCESS`.
-#[derive(Deserialize)]
-struct Success {
-    sha256: BTreeMap<String, String>,
+    output: CompleteOutput,
 }
 
 /// A run's fitted model on its way into a plan.
@@ -55,37 +43,13 @@ impl RunOutput {
     pub(crate) async fn open(storage: &Storage, place: &str) -> Result<Self, SqlError> {
         let above =
             place.trim_end_matches('/').strip_suffix(MODEL_FOLDER).and_then(|above| above.strip_suffix('/'));
-        match (Self::open_exactly(storage, place).await, above) {
-            (Err(SqlError::NoRun { .. }), Some(above)) => Self::open_exactly(storage, above).await,
+        let output = match (CompleteOutput::open_in(storage, location(place)?).await, above) {
+            (Err(RunError::NoRun { .. }), Some(above)) => {
+                CompleteOutput::open_in(storage, location(above)?).await
+            }
             (opened, _) => opened,
-        }
-    }
-
-    async fn open_exactly(storage: &Storage, place: &str) -> Result<Self, SqlError> {
-        let root = location(place)?;
-        let store = storage.output(&root).await?;
-        let Some(success) = store.get(SUCCESS).await? else {
-            let begun = !store.list(OWN_FOLDER).await?.is_empty();
-            let place = place.to_owned();
-            return Err(if begun { SqlError::Incomplete { place } } else { SqlError::NoRun { place } });
         };
-        let success: Success = serde_json::from_slice(&success).map_err(|error| SqlError::Damaged {
-            file: store.uri(SUCCESS),
-            problem: format!("can't be read: {error}"),
-        })?;
-        Ok(Self { place: place.to_owned(), root, store, digests: success.sha256 })
-    }
-
-    /// One of its files, as the run wrote it.
-    async fn file(&self, name: &str) -> Result<Bytes, SqlError> {
-        let damaged =
-            |problem: &str| SqlError::Damaged { file: self.store.uri(name), problem: problem.to_owned() };
-        let content = self.store.get(name).await?.ok_or_else(|| damaged("isn't there any more"))?;
-        if self.digests.get(name) == Some(&hex::encode(Sha256::digest(&content))) {
-            Ok(content)
-        } else {
-            Err(damaged("isn't the file that the run wrote"))
-        }
+        Ok(Self { place: place.to_owned(), output: output? })
     }
 
     /// The rows of `features/`: path, label, etag, size, features. `executors` is how executors reach OUT.
@@ -105,33 +69,25 @@ impl RunOutput {
         is_part: impl Fn(&str) -> bool,
         executors: &StorageOptions,
     ) -> Result<PartTable, SqlError> {
-        let parts = self.digests.iter().filter(|(file, _)| is_part(file));
+        let parts = self.output.files().filter(|(file, _)| is_part(file));
         let mut parts: Vec<Part> = parts
-            .map(|(file, sha256)| Part { file: file.clone(), sha256: sha256.clone(), rows: None })
+            .map(|(file, sha256)| Part { file: file.to_owned(), sha256: sha256.to_owned(), rows: None })
             .collect();
+        let damaged = |problem: String| SqlError::Damaged { place: self.place.clone(), problem };
         let Some(first) = parts.first_mut() else {
-            return Err(SqlError::Damaged {
-                file: self.store.uri(SUCCESS),
-                problem: "names no such file".to_owned(),
-            });
+            return Err(damaged("there is no such file in it".to_owned()));
         };
-        let (schema, rows) =
-            schema_and_rows(self.file(&first.file).await?).map_err(|problem| SqlError::Damaged {
-                file: self.store.uri(&first.file),
-                problem: format!("can't be read: {problem}"),
-            })?;
+        let (schema, rows) = schema_and_rows(self.output.read(&first.file).await?)
+            .map_err(|problem| damaged(format!("`{}` can't be read: {problem}", first.file)))?;
         first.rows = Some(rows);
-        let files = PartFiles { root: self.root.clone(), storage: executors.clone(), parts: parts.into() };
+        let files =
+            PartFiles { root: self.output.place().clone(), storage: executors.clone(), parts: parts.into() };
         Ok(PartTable::new(files, schema))
     }
 
     /// The scaler, components and clusters that the run fitted.
     pub(crate) async fn model(&self) -> Result<FittedModel, SqlError> {
-        let folder = format!("{MODEL_FOLDER}/");
-        let mut files: Vec<(String, Vec<u8>)> = Vec::new();
-        for file in self.digests.keys().filter(|file| file.starts_with(&folder)) {
-            files.push((file[folder.len()..].to_owned(), self.file(file).await?.into()));
-        }
+        let files = self.output.model_files().await?;
         let model = LearnModel::from_files(&files)
             .map_err(|source| SqlError::Model { place: self.place.clone(), source })?;
         let bytes = pack(&files);

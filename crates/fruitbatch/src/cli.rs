@@ -70,6 +70,7 @@ n-clusters there and FRUITBATCH_N_CLUSTERS here. Flags win over the environment,
 Examples:
   fruitbatch run photos --output out
   fruitbatch run s3://bucket/fruits/ --output s3://bucket/clusters/ --glob '*.jpg' --n-clusters 4
+  fruitbatch run s3://bucket/fruits/ --output s3://bucket/clusters/ --watch=1m
   fruitbatch run photos --output out --limit 100 --dry-run
   fruitbatch run s3://bucket/fruits/ --output s3://bucket/clusters/ --dry-run --rate 5 --instances 8
 
@@ -82,6 +83,16 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) learning: LearningArgs,
+    /// Keep the model that an earlier run fitted in OUT: photos that have come since are assigned to its clusters, and labels keep
+    /// their indices. Fits one if there is none [default: false]
+    #[arg(long, env = "FRUITBATCH_INCREMENTAL", help_heading = "Learning", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    incremental: Option<bool>,
+    /// Go on like --incremental whenever photos come, change or go: INPUT is listed again after each such time, until the
+    /// command is stopped [30s if no time is said]
+    #[arg(long, value_name = "TIME", env = "FRUITBATCH_WATCH", help_heading = "Running", num_args = 0..=1, require_equals = true, default_missing_value = "30s", value_parser = humantime::parse_duration)]
+    #[serde(skip)]
+    pub(crate) watch: Option<Duration>,
 }
 
 /// The first half of a run: photos to features, committed chunk by chunk
@@ -121,6 +132,11 @@ pub(crate) struct ExtractArgs {
     #[arg(long, value_name = "N|native", env = "FRUITBATCH_IMAGE_SIZE", help_heading = "Features")]
     #[serde(skip_serializing_if = "Option::is_none")]
     image_size: Option<String>,
+    /// The part of each photo that is taken before it is resized: none (all of it), center (the largest square in the middle), or
+    /// center:SHARE (a smaller one, such as center:0.8) [default: none]
+    #[arg(long, value_name = "PART", env = "FRUITBATCH_CROP", help_heading = "Features")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    crop: Option<String>,
     /// How photos are resized, as Pillow does it: bicubic, bilinear or nearest [default: bicubic]
     #[arg(long, value_name = "FILTER", env = "FRUITBATCH_RESIZE", help_heading = "Features")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -178,10 +194,9 @@ pub(crate) struct ExtractArgs {
     #[arg(long, help_heading = "Running")]
     #[serde(skip)]
     pub(crate) show_config: bool,
-    /// How progress is told, on stderr: bar, json (an event a line) or none
-    #[arg(long, value_enum, default_value_t = ProgressStyle::Bar, env = "FRUITBATCH_PROGRESS", help_heading = "Running")]
+    #[command(flatten)]
     #[serde(skip)]
-    pub(crate) progress: ProgressStyle,
+    pub(crate) progress: ProgressArgs,
     /// Serve a page on which the run can be watched, on this address and port
     #[arg(long, value_name = "ADDRESS:PORT", env = "FRUITBATCH_UI", help_heading = "Running")]
     #[serde(skip)]
@@ -287,6 +302,24 @@ pub(crate) struct RunningArgs {
     overwrite: Option<bool>,
 }
 
+/// A run that there was, and how its output is reached.
+#[derive(Debug, Args)]
+pub(crate) struct OutArgs {
+    /// The output of the run: a folder or s3://bucket/prefix/
+    #[arg(value_name = "OUT")]
+    pub(crate) output: String,
+    #[command(flatten)]
+    pub(crate) aws: AwsArgs,
+}
+
+/// How people and programs follow a command.
+#[derive(Debug, Args)]
+pub(crate) struct ProgressArgs {
+    /// How progress is told, on stderr: bar, json (an event a line) or none
+    #[arg(long = "progress", value_enum, default_value_t = ProgressStyle::Bar, env = "FRUITBATCH_PROGRESS", help_heading = "Running")]
+    pub(crate) style: ProgressStyle,
+}
+
 /// How features become clusters.
 #[derive(Debug, Args, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -383,16 +416,12 @@ Examples:
 
 Exit codes: as those of `fruitbatch run`.")]
 pub(crate) struct FitArgs {
-    /// The output of the run: a folder or s3://bucket/prefix/
-    #[arg(value_name = "OUT")]
-    pub(crate) output: String,
+    #[command(flatten)]
+    pub(crate) run: OutArgs,
     #[command(flatten)]
     pub(crate) learning: LearningArgs,
-    /// How progress is told, on stderr: bar, json (an event a line) or none
-    #[arg(long, value_enum, default_value_t = ProgressStyle::Bar, env = "FRUITBATCH_PROGRESS")]
-    pub(crate) progress: ProgressStyle,
     #[command(flatten)]
-    pub(crate) aws: AwsArgs,
+    pub(crate) progress: ProgressArgs,
 }
 
 /// Show new photos to the model of a run: cluster, distance, membership, and what the nearest known photos are
@@ -432,9 +461,8 @@ pub(crate) struct PredictArgs {
     pub(crate) selection: SelectionArgs,
     #[command(flatten)]
     pub(crate) running: RunningArgs,
-    /// How progress is told, on stderr: bar, json (an event a line) or none
-    #[arg(long, value_enum, default_value_t = ProgressStyle::Bar, env = "FRUITBATCH_PROGRESS", help_heading = "Running")]
-    pub(crate) progress: ProgressStyle,
+    #[command(flatten)]
+    pub(crate) progress: ProgressArgs,
     #[command(flatten)]
     pub(crate) aws: AwsArgs,
 }
@@ -591,17 +619,13 @@ Examples:
 
 Exit codes: as those of `fruitbatch run`.")]
 pub(crate) struct RetryArgs {
-    /// The output of the run: a folder or s3://bucket/prefix/
-    #[arg(value_name = "OUT")]
-    pub(crate) output: String,
-    /// How progress is told, on stderr: bar, json (an event a line) or none
-    #[arg(long, value_enum, default_value_t = ProgressStyle::Bar, env = "FRUITBATCH_PROGRESS")]
-    pub(crate) progress: ProgressStyle,
+    #[command(flatten)]
+    pub(crate) run: OutArgs,
+    #[command(flatten)]
+    pub(crate) progress: ProgressArgs,
     /// Serve a page on which the run can be watched, on this address and port
     #[arg(long, value_name = "ADDRESS:PORT", env = "FRUITBATCH_UI")]
     pub(crate) ui: Option<SocketAddr>,
-    #[command(flatten)]
-    pub(crate) aws: AwsArgs,
 }
 
 /// Make links by which anybody sees the photos of a run for a while
@@ -616,9 +640,8 @@ Examples:
 
 Exit codes: 0 written, 1 failed, 2 wrong usage, or OUT is not complete.")]
 pub(crate) struct LinksArgs {
-    /// The output of the run: a folder or s3://bucket/prefix/
-    #[arg(value_name = "OUT")]
-    pub(crate) output: String,
+    #[command(flatten)]
+    pub(crate) run: OutArgs,
     /// How long they are good, such as 30m, 1h or 7d (the most that S3 allows), and no longer than the credentials they are made
     /// with
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = humantime::parse_duration)]
@@ -626,8 +649,6 @@ pub(crate) struct LinksArgs {
     /// The file they are written to
     #[arg(long, value_name = "FILE", default_value = "links.csv")]
     pub(crate) to: PathBuf,
-    #[command(flatten)]
-    pub(crate) aws: AwsArgs,
 }
 
 /// Put the results of a run into a table of PostgreSQL or DynamoDB
@@ -643,9 +664,8 @@ Examples:
 
 Exit codes: 0 exported, 1 failed, 2 wrong usage, or OUT is not complete.")]
 pub(crate) struct ExportArgs {
-    /// The output of the run: a folder or s3://bucket/prefix/
-    #[arg(value_name = "OUT")]
-    pub(crate) output: String,
+    #[command(flatten)]
+    pub(crate) run: OutArgs,
     /// Where to: postgres://USER@HOST:PORT/DATABASE or dynamodb://TABLE
     #[arg(long, value_name = "URL")]
     pub(crate) to: Target,
@@ -658,8 +678,6 @@ pub(crate) struct ExportArgs {
     /// Remove rows of photos that aren't in the results any more
     #[arg(long)]
     pub(crate) prune: bool,
-    #[command(flatten)]
-    pub(crate) aws: AwsArgs,
 }
 
 /// How far a run is, read from its commit log, from anywhere
@@ -673,14 +691,11 @@ Examples:
 
 Exit codes: 0 told, 1 OUT can't be read, 2 wrong usage, or no run was ever started on OUT.")]
 pub(crate) struct StatusArgs {
-    /// The output of the run: a folder or s3://bucket/prefix/
-    #[arg(value_name = "OUT")]
-    pub(crate) output: String,
+    #[command(flatten)]
+    pub(crate) run: OutArgs,
     /// One JSON object on stdout, for scripts
     #[arg(long)]
     pub(crate) json: bool,
-    #[command(flatten)]
-    pub(crate) aws: AwsArgs,
 }
 
 /// Ask questions about photos, features and results in SQL

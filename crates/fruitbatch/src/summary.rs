@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
+use std::time::{Duration, SystemTime};
 
 use comfy_table::presets::NOTHING;
 use comfy_table::{CellAlignment, Table};
@@ -31,6 +32,25 @@ pub(crate) fn print(out: &mut impl Write, plan: &RunPlan, summary: &RunSummary) 
     }
     print_timings(out, summary)?;
     print_places(out, plan, summary)
+}
+
+/// Tells that the command goes on.
+pub(crate) fn print_watching(out: &mut impl Write, plan: &RunPlan, interval: Duration) -> io::Result<()> {
+    writeln!(out, "watching {}: listed again every {}", plan.input, humantime::format_duration(interval))
+}
+
+/// Tells of a round of watching, in a line.
+pub(crate) fn print_round(out: &mut impl Write, summary: &RunSummary) -> io::Result<()> {
+    let metrics = &summary.metrics;
+    let changes = summary.changes.as_ref().map(told_changes).filter(|told| !told.is_empty());
+    writeln!(
+        out,
+        "{} {}: {} in the results, {} failed",
+        humantime::format_rfc3339_seconds(SystemTime::now()),
+        changes.unwrap_or_else(|| "done again".to_owned()),
+        count(metrics.rows),
+        count(metrics.failures)
+    )
 }
 
 fn print_counts(out: &mut impl Write, plan: &RunPlan, summary: &RunSummary) -> io::Result<()> {
@@ -120,7 +140,8 @@ fn print_clusters(out: &mut impl Write, metrics: &Metrics) -> io::Result<()> {
         let mut header = vec!["label".to_owned(), "photos".to_owned()];
         header.extend(contingency.clusters.iter().map(|cluster| format!("cluster {cluster}")));
         table.set_header(header);
-        for (label, counts) in metrics.labels.iter().zip(&contingency.counts).take(MOST_LABELS) {
+        for (&label, counts) in contingency.labels.iter().zip(&contingency.counts).take(MOST_LABELS) {
+            let Some(label) = metrics.labels.get(label as usize) else { continue };
             let mut row = vec![label.label.clone(), count(label.photos)];
             row.extend(
                 counts.iter().map(|photos| if *photos == 0 { ".".to_owned() } else { count(*photos) }),
@@ -131,8 +152,8 @@ fn print_clusters(out: &mut impl Write, metrics: &Metrics) -> io::Result<()> {
             column.set_cell_alignment(CellAlignment::Right);
         }
         writeln!(out, "{table}")?;
-        if metrics.labels.len() > MOST_LABELS {
-            writeln!(out, "and {} labels more", metrics.labels.len() - MOST_LABELS)?;
+        if contingency.labels.len() > MOST_LABELS {
+            writeln!(out, "and {} labels more", contingency.labels.len() - MOST_LABELS)?;
         }
     }
     writeln!(out)
@@ -140,6 +161,14 @@ fn print_clusters(out: &mut impl Write, metrics: &Metrics) -> io::Result<()> {
 
 /// What is different from the run before.
 fn print_changes(out: &mut impl Write, changes: &Changes) -> io::Result<()> {
+    match told_changes(changes) {
+        same if same.is_empty() => writeln!(out, "  the same photos as in the run before"),
+        different => writeln!(out, "  since the run before: {different}"),
+    }
+}
+
+/// Empty if nothing is different.
+fn told_changes(changes: &Changes) -> String {
     let parts = [
         (changes.added, "new"),
         (changes.changed, "changed"),
@@ -151,10 +180,7 @@ fn print_changes(out: &mut impl Write, changes: &Changes) -> io::Result<()> {
         .filter(|(photos, _)| *photos > 0)
         .map(|(photos, what)| format!("{} {what}", count(photos as u64)))
         .collect();
-    if parts.is_empty() {
-        return writeln!(out, "  the same photos as in the run before");
-    }
-    writeln!(out, "  since the run before: {}", parts.join(", "))
+    parts.join(", ")
 }
 
 fn print_timings(out: &mut impl Write, summary: &RunSummary) -> io::Result<()> {

@@ -296,3 +296,19 @@ fn a_model_in_integers_is_made_and_used() {
     place.run("single", &[]).assert().success();
     assert_ne!(place.read("single/results.csv"), place.read("out/results.csv"));
 }
+
+#[test]
+fn the_middle_of_photos_has_features_of_its_own() {
+    let Some(place) = Place::with_photos("the_middle_of_photos_has_features_of_its_own", 3) else { return };
+    place.run("out", &[]).assert().success();
+    place.run("middle", &["--crop", "center:0.5"]).assert().success();
+    let spec = place.json("middle/run.json")["embedding"].as_str().expect("is text").to_owned();
+    assert!(spec.contains(" crop=center:0.5 "), "{spec}");
+    assert_ne!(place.read("out/results.csv"), place.read("middle/results.csv"));
+    let refused = place.run("out", &["--crop", "center:0.5"]).assert().code(2);
+    let said = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(said.contains("other features") && said.contains("crop=center:0.5"), "{said}");
+    let refused = place.run("wrong", &["--crop", "middle"]).assert().code(2);
+    let said = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
+    assert!(said.contains("`crop`") && said.contains("center:SHARE"), "{said}");
+}

@@ -72,11 +72,13 @@ fn fit_changes_what_it_is_told_and_nothing_else() {
         assert_eq!(lineage[key], before[key], "{key}");
     }
 
-    // A wrong number leaves an output that isn't complete, and can be fitted again.
+    // A wrong number changes nothing.
+    let before = place.read("out/results.csv");
     let refused = place.fruitbatch(&["fit", "out", "--n-clusters", "41"]).assert().failure();
     let said = String::from_utf8_lossy(&refused.get_output().stderr).into_owned();
     assert!(said.contains("41"), "{said}");
-    assert!(!place.path("out/_SUCCESS").exists());
+    assert!(place.path("out/_SUCCESS").exists() && place.read("out/results.csv") == before);
+    place.assert_success_holds("out");
     place.fruitbatch(&["fit", "out", "--n-clusters", "4"]).assert().success();
     place.assert_success_holds("out");
 }

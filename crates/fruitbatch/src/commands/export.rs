@@ -20,8 +20,8 @@ pub(crate) fn export(args: &ExportArgs) -> Result<Done, CommandError> {
         return Err(CommandError::TableOfDynamoDb);
     }
     block_on(async {
-        let access = RunConfig::from(&args.aws);
-        let output = CompleteOutput::open(&args.output, &access).await?;
+        let access = RunConfig::from(&args.run.aws);
+        let output = CompleteOutput::open(&args.run.output, &access).await?;
         let results = output.results().await?;
         let schema = results.schema();
         let bar = ProgressBar::new_spinner();

@@ -17,8 +17,8 @@ use crate::exit::{CommandError, Done};
 /// Writes a link for each photo in the results into a file that only its owner reads.
 pub(crate) fn links(args: &LinksArgs) -> Result<Done, CommandError> {
     block_on(async {
-        let access = RunConfig::from(&args.aws);
-        let output = CompleteOutput::open(&args.output, &access).await?;
+        let access = RunConfig::from(&args.run.aws);
+        let output = CompleteOutput::open(&args.run.output, &access).await?;
         refuse_inside_output(&args.to, output.place())?;
         let (input, paths) = (output.input().await?, output.paths().await?);
         let storage = Storage::new(access.storage_options().map_err(RunError::from)?);

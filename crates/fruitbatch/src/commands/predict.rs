@@ -39,7 +39,7 @@ pub(crate) fn predict(args: &PredictArgs) -> Result<Done, CommandError> {
     let catalogue = Catalogue::load()?;
     block_on(async {
         let plan = RunPlan::predict(&config).await?;
-        let finished = carry_out(&plan, catalogue, args.progress, None).await?;
+        let finished = carry_out(&plan, catalogue, args.progress.style, None).await?;
         match &kept_nowhere {
             None => summary::print(&mut std::io::stdout().lock(), &plan, &finished),
             Some(folder) => {

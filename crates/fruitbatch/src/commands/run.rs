@@ -4,9 +4,10 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::ArgMatches;
-use fruitbatch_pipeline::{RunConfig, RunPlan, RunSummary, Steps};
+use fruitbatch_pipeline::{Observer, RunConfig, RunPlan, RunSummary, Steps};
 use fruitbatch_vision::cache::cache_dir;
 use fruitbatch_vision::{CachedModelFiles, Catalogue, ModelSessions, Provider};
 use tokio_util::sync::CancellationToken;
@@ -20,29 +21,40 @@ use crate::page::RunPage;
 use crate::signals::Signals;
 use crate::{progress, summary};
 
-/// Resolves the configuration and carries it out, or shows what would be done.
+/// Resolves the configuration and carries it out, once or again and again, or shows what would be done.
 pub(crate) fn run(args: &RunArgs, matches: &ArgMatches) -> Result<Done, CommandError> {
     let layered = LayeredConfig::resolve(args, args.extract.config.as_deref(), matches)?;
-    take_steps(&layered, Steps::All, &args.extract)
+    take_steps(&layered, None, args.watch, &args.extract)
 }
 
 /// The same without learning.
 pub(crate) fn extract(args: &ExtractArgs, matches: &ArgMatches) -> Result<Done, CommandError> {
     let layered = LayeredConfig::resolve(args, args.config.as_deref(), matches)?;
-    take_steps(&layered, Steps::Extract, args)
+    take_steps(&layered, Some(Steps::Extract), None, args)
 }
 
-fn take_steps(layered: &LayeredConfig, steps: Steps, args: &ExtractArgs) -> Result<Done, CommandError> {
+fn take_steps(
+    layered: &LayeredConfig,
+    steps: Option<Steps>,
+    watch: Option<Duration>,
+    args: &ExtractArgs,
+) -> Result<Done, CommandError> {
     if args.show_config {
         return show_config(layered).map_err(CommandError::Stdout);
     }
     let catalogue = Catalogue::load()?;
-    let plan = RunPlan { steps, ..layered.config.plan(&catalogue)? };
+    let plan = layered.config.plan(&catalogue)?;
+    let plan = RunPlan { steps: steps.unwrap_or_else(|| plan.steps.clone()), ..plan };
     if args.dry_run {
         return block_on(dry_run(&plan, &args.estimate));
     }
     block_on(async {
-        let finished = carry_out(&plan, catalogue, args.progress, args.ui).await?;
+        let machinery = Machinery::new(&plan, catalogue, args.progress.style, args.ui)?;
+        if let Some(interval) = watch {
+            return machinery.watch(&plan, interval).await;
+        }
+        let finished = machinery.run(&plan).await?;
+        drop(machinery);
         tell(&plan, &finished)
     })
 }
@@ -50,15 +62,15 @@ fn take_steps(layered: &LayeredConfig, steps: Steps, args: &ExtractArgs) -> Resu
 /// Learns anew from the features of the last run on OUT, with a classifier if it is to `train` one.
 pub(crate) fn fit(args: &FitArgs, train: bool) -> Result<Done, CommandError> {
     block_on(async {
-        let access = RunConfig::from(&args.aws);
+        let access = RunConfig::from(&args.run.aws);
         let adjust = |config| {
             let config = with_flags(&config, &args.learning);
             RunConfig { classifier: config.classifier || train, ..config }
         };
-        let plan = RunPlan::refit_of(&args.output, &access, adjust).await?;
+        let plan = RunPlan::refit_of(&args.run.output, &access, adjust).await?;
         let cancel = CancellationToken::new();
         tokio::spawn(cancel_on_signal(cancel.clone()));
-        let observer = progress::observer(args.progress);
+        let observer = progress::observer(args.progress.style);
         let finished = fruitbatch_pipeline::refit(&plan, observer.as_ref(), &cancel).await?;
         drop(observer);
         tell(&plan, &finished)
@@ -69,9 +81,9 @@ pub(crate) fn fit(args: &FitArgs, train: bool) -> Result<Done, CommandError> {
 pub(crate) fn retry(args: &RetryArgs) -> Result<Done, CommandError> {
     let catalogue = Catalogue::load()?;
     block_on(async {
-        let access = RunConfig::from(&args.aws);
-        let plan = RunPlan::retry_of(&args.output, &access, &catalogue).await?;
-        let finished = carry_out(&plan, catalogue, args.progress, args.ui).await?;
+        let access = RunConfig::from(&args.run.aws);
+        let plan = RunPlan::retry_of(&args.run.output, &access, &catalogue).await?;
+        let finished = carry_out(&plan, catalogue, args.progress.style, args.ui).await?;
         tell(&plan, &finished)
     })
 }
@@ -83,20 +95,69 @@ pub(crate) async fn carry_out(
     progress: ProgressStyle,
     ui: Option<SocketAddr>,
 ) -> Result<RunSummary, CommandError> {
-    let files = Arc::new(CachedModelFiles::new(cache_dir().map_err(CommandError::Cache)?));
-    let sessions = ModelSessions::new(files.clone(), catalogue, inference_threads(plan.slots));
-    let sessions = Arc::new(sessions.with_memory_limit(plan.memory_limit, plan.slots));
-    if plan.embedding.provider != Provider::Cpu {
-        eprintln!("computing on {} (--provider cpu is the processor)", plan.embedding.provider);
+    Machinery::new(plan, catalogue, progress, ui)?.run(plan).await
+}
+
+/// What a run needs beside its plan.
+struct Machinery {
+    files: Arc<CachedModelFiles>,
+    sessions: Arc<ModelSessions>,
+    observer: Box<dyn Observer>,
+    cancel: CancellationToken,
+}
+
+impl Machinery {
+    fn new(
+        plan: &RunPlan,
+        catalogue: Catalogue,
+        progress: ProgressStyle,
+        ui: Option<SocketAddr>,
+    ) -> Result<Self, CommandError> {
+        let files = Arc::new(CachedModelFiles::new(cache_dir().map_err(CommandError::Cache)?));
+        let sessions = ModelSessions::new(files.clone(), catalogue, inference_threads(plan.slots));
+        let sessions = Arc::new(sessions.with_memory_limit(plan.memory_limit, plan.slots));
+        if plan.embedding.provider != Provider::Cpu {
+            eprintln!("computing on {} (--provider cpu is the processor)", plan.embedding.provider);
+        }
+        let cancel = CancellationToken::new();
+        tokio::spawn(cancel_on_signal(cancel.clone()));
+        let mut observer = progress::observer(progress);
+        if let Some(address) = ui {
+            observer = Box::new(RunPage::serve(address, plan, observer)?);
+        }
+        Ok(Self { files, sessions, observer, cancel })
     }
-    let cancel = CancellationToken::new();
-    tokio::spawn(cancel_on_signal(cancel.clone()));
-    let mut observer = progress::observer(progress);
-    if let Some(address) = ui {
-        observer = Box::new(RunPage::serve(address, plan, observer)?);
+
+    async fn run(&self, plan: &RunPlan) -> Result<RunSummary, CommandError> {
+        let Self { files, sessions, observer, cancel } = self;
+        let finished =
+            fruitbatch_pipeline::run(plan, sessions.clone(), files.clone(), observer.as_ref(), cancel);
+        Ok(finished.await?)
     }
-    let finished = fruitbatch_pipeline::run(plan, sessions, files, observer.as_ref(), &cancel).await?;
-    Ok(finished)
+
+    /// Goes on until it is stopped. The first round is told as a run is, each later one in a line.
+    async fn watch(&self, plan: &RunPlan, interval: Duration) -> Result<Done, CommandError> {
+        let Self { files, sessions, observer, cancel } = self;
+        let (mut rounds, mut told) = (0, Ok(()));
+        let tell = |finished: &RunSummary| {
+            let out = &mut std::io::stdout().lock();
+            let said = if rounds == 0 {
+                summary::print(out, plan, finished)
+                    .and_then(|()| summary::print_watching(out, plan, interval))
+            } else {
+                summary::print_round(out, finished)
+            };
+            rounds += 1;
+            if said.is_err() && told.is_ok() {
+                told = said;
+                cancel.cancel();
+            }
+        };
+        let (sessions, files) = (sessions.clone(), files.clone());
+        fruitbatch_pipeline::watch(plan, interval, sessions, files, observer.as_ref(), cancel, tell).await?;
+        told.map_err(CommandError::Stdout)?;
+        Ok(Done::Fine)
+    }
 }
 
 fn tell(plan: &RunPlan, finished: &RunSummary) -> Result<Done, CommandError> {

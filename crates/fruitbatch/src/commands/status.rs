@@ -14,8 +14,8 @@ use crate::exit::{CommandError, Done};
 /// Tells how the last run on OUT stands.
 pub(crate) fn status(args: &StatusArgs) -> Result<Done, CommandError> {
     block_on(async {
-        let access = RunConfig::from(&args.aws);
-        let status = fruitbatch_pipeline::status(&args.output, &access).await?;
+        let access = RunConfig::from(&args.run.aws);
+        let status = fruitbatch_pipeline::status(&args.run.output, &access).await?;
         let mut out = std::io::stdout().lock();
         let told = if args.json {
             let text = serde_json::to_string(&status).expect("a status holds nothing that JSON can't say");

@@ -96,7 +96,7 @@ impl Place {
         self.fruitbatch(&arguments)
     }
 
-    /// `command` as a process that can be sent signals, its stderr piped.
+    /// `command` as a process that can be sent signals, what it says piped.
     pub(crate) fn spawn(&self, command: &Command) -> Child {
         let mut process = std::process::Command::new(command.get_program());
         process.args(command.get_args()).current_dir(self.folder.path());
@@ -106,7 +106,7 @@ impl Place {
                 None => process.env_remove(name),
             };
         }
-        process.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("the program starts")
+        process.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("the program starts")
     }
 
     /// Asserts that while `_SUCCESS` is there, every file is as it says.
