@@ -23,6 +23,53 @@ fn plan_error(error: &ScanError) -> DataFusionError {
     DataFusionError::Plan(error.to_string())
 }
 
+/// Writes an item as one of ours; false if it is none.
+fn try_encode_ours(item: std::result::Result<Option<Vec<u8>>, ScanError>, buf: &mut Vec<u8>) -> Result<bool> {
+    let item = item.map_err(|error| plan_error(&error))?;
+    if let Some(item) = &item {
+        buf.extend_from_slice(OURS);
+        buf.extend_from_slice(item);
+    }
+    Ok(item.is_some())
+}
+
+/// Functions travel by name, and both codecs say so in the same methods of two traits.
+macro_rules! functions_as_ballista_has_them {
+    () => {
+        fn try_decode_udf(&self, name: &str, buf: &[u8]) -> Result<Arc<ScalarUDF>> {
+            self.ballista.try_decode_udf(name, buf)
+        }
+
+        fn try_encode_udf(&self, node: &ScalarUDF, buf: &mut Vec<u8>) -> Result<()> {
+            self.ballista.try_encode_udf(node, buf)
+        }
+
+        fn try_decode_higher_order_function(&self, name: &str, buf: &[u8]) -> Result<Arc<HigherOrderUDF>> {
+            self.ballista.try_decode_higher_order_function(name, buf)
+        }
+
+        fn try_encode_higher_order_function(&self, node: &HigherOrderUDF, buf: &mut Vec<u8>) -> Result<()> {
+            self.ballista.try_encode_higher_order_function(node, buf)
+        }
+
+        fn try_decode_udaf(&self, name: &str, buf: &[u8]) -> Result<Arc<AggregateUDF>> {
+            self.ballista.try_decode_udaf(name, buf)
+        }
+
+        fn try_encode_udaf(&self, node: &AggregateUDF, buf: &mut Vec<u8>) -> Result<()> {
+            self.ballista.try_encode_udaf(node, buf)
+        }
+
+        fn try_decode_udwf(&self, name: &str, buf: &[u8]) -> Result<Arc<WindowUDF>> {
+            self.ballista.try_decode_udwf(name, buf)
+        }
+
+        fn try_encode_udwf(&self, node: &WindowUDF, buf: &mut Vec<u8>) -> Result<()> {
+            self.ballista.try_encode_udwf(node, buf)
+        }
+    };
+}
+
 /// Logical plans: the tables of `fruitbatch-scan` are ours, everything else Ballista's.
 #[derive(Debug, Default)]
 pub struct LogicalCodec {
@@ -57,14 +104,10 @@ impl LogicalExtensionCodec for LogicalCodec {
         node: Arc<dyn TableProvider>,
         buf: &mut Vec<u8>,
     ) -> Result<()> {
-        match codec::encode_provider(node.as_ref()).map_err(|error| plan_error(&error))? {
-            Some(table) => {
-                buf.extend_from_slice(OURS);
-                buf.extend(table);
-                Ok(())
-            }
-            None => self.ballista.try_encode_table_provider(table_ref, node, buf),
+        if try_encode_ours(codec::encode_provider(node.as_ref()), buf)? {
+            return Ok(());
         }
+        self.ballista.try_encode_table_provider(table_ref, node, buf)
     }
 
     fn try_decode_file_format(&self, buf: &[u8], ctx: &TaskContext) -> Result<Arc<dyn FileFormatFactory>> {
@@ -75,37 +118,7 @@ impl LogicalExtensionCodec for LogicalCodec {
         self.ballista.try_encode_file_format(buf, node)
     }
 
-    fn try_decode_udf(&self, name: &str, buf: &[u8]) -> Result<Arc<ScalarUDF>> {
-        self.ballista.try_decode_udf(name, buf)
-    }
-
-    fn try_encode_udf(&self, node: &ScalarUDF, buf: &mut Vec<u8>) -> Result<()> {
-        self.ballista.try_encode_udf(node, buf)
-    }
-
-    fn try_decode_higher_order_function(&self, name: &str, buf: &[u8]) -> Result<Arc<HigherOrderUDF>> {
-        self.ballista.try_decode_higher_order_function(name, buf)
-    }
-
-    fn try_encode_higher_order_function(&self, node: &HigherOrderUDF, buf: &mut Vec<u8>) -> Result<()> {
-        self.ballista.try_encode_higher_order_function(node, buf)
-    }
-
-    fn try_decode_udaf(&self, name: &str, buf: &[u8]) -> Result<Arc<AggregateUDF>> {
-        self.ballista.try_decode_udaf(name, buf)
-    }
-
-    fn try_encode_udaf(&self, node: &AggregateUDF, buf: &mut Vec<u8>) -> Result<()> {
-        self.ballista.try_encode_udaf(node, buf)
-    }
-
-    fn try_decode_udwf(&self, name: &str, buf: &[u8]) -> Result<Arc<WindowUDF>> {
-        self.ballista.try_decode_udwf(name, buf)
-    }
-
-    fn try_encode_udwf(&self, node: &WindowUDF, buf: &mut Vec<u8>) -> Result<()> {
-        self.ballista.try_encode_udwf(node, buf)
-    }
+    functions_as_ballista_has_them!();
 }
 
 /// Physical plans: the nodes that read photos and files of rows are ours, everything else Ballista's.
@@ -140,45 +153,11 @@ impl PhysicalExtensionCodec for PhysicalCodec {
         buf: &mut Vec<u8>,
         proto_converter: &dyn PhysicalProtoConverterExtension,
     ) -> Result<()> {
-        match codec::encode_node(node.as_ref()).map_err(|error| plan_error(&error))? {
-            Some(node) => {
-                buf.extend_from_slice(OURS);
-                buf.extend(node);
-                Ok(())
-            }
-            None => self.ballista.try_encode(node, buf, proto_converter),
+        if try_encode_ours(codec::encode_node(node.as_ref()), buf)? {
+            return Ok(());
         }
+        self.ballista.try_encode(node, buf, proto_converter)
     }
 
-    fn try_decode_udf(&self, name: &str, buf: &[u8]) -> Result<Arc<ScalarUDF>> {
-        self.ballista.try_decode_udf(name, buf)
-    }
-
-    fn try_encode_udf(&self, node: &ScalarUDF, buf: &mut Vec<u8>) -> Result<()> {
-        self.ballista.try_encode_udf(node, buf)
-    }
-
-    fn try_decode_higher_order_function(&self, name: &str, buf: &[u8]) -> Result<Arc<HigherOrderUDF>> {
-        self.ballista.try_decode_higher_order_function(name, buf)
-    }
-
-    fn try_encode_higher_order_function(&self, node: &HigherOrderUDF, buf: &mut Vec<u8>) -> Result<()> {
-        self.ballista.try_encode_higher_order_function(node, buf)
-    }
-
-    fn try_decode_udaf(&self, name: &str, buf: &[u8]) -> Result<Arc<AggregateUDF>> {
-        self.ballista.try_decode_udaf(name, buf)
-    }
-
-    fn try_encode_udaf(&self, node: &AggregateUDF, buf: &mut Vec<u8>) -> Result<()> {
-        self.ballista.try_encode_udaf(node, buf)
-    }
-
-    fn try_decode_udwf(&self, name: &str, buf: &[u8]) -> Result<Arc<WindowUDF>> {
-        self.ballista.try_decode_udwf(name, buf)
-    }
-
-    fn try_encode_udwf(&self, node: &WindowUDF, buf: &mut Vec<u8>) -> Result<()> {
-        self.ballista.try_encode_udwf(node, buf)
-    }
+    functions_as_ballista_has_them!();
 }

@@ -9,9 +9,11 @@ use std::sync::Arc;
 use datafusion::arrow::array::AsArray;
 use datafusion::arrow::datatypes::Int64Type;
 use fruitbatch_scan::{ImageTable, ScanOptions};
-use fruitbatch_storage::{Location, StorageOptions};
+use fruitbatch_storage::Location;
 use fruitbatch_testkit::s3_server::S3Server;
-use support::{PhotoFolder, assert_exact, cluster, list, measure, measure_all, photo_bytes, photo_path};
+use support::{
+    PhotoFolder, assert_exact, cluster, list, measure, measure_all, photo_bytes, photo_path, unsigned,
+};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn rows_are_the_listed_photos_for_any_slots_and_partitions() {
@@ -68,12 +70,7 @@ async fn photos_on_s3_come_back_once_too() {
         server.put_object("fruits", &format!("all of them/{}", photo_path(number)), photo_bytes(number));
     }
     server.allow_anonymous_reads("fruits");
-    let storage = StorageOptions {
-        endpoint_url: Some(server.endpoint_url().to_owned()),
-        region: Some("us-east-1".to_owned()),
-        no_sign_request: true,
-        ..StorageOptions::default()
-    };
+    let storage = unsigned(&server);
     let root: Location = "s3://fruits/all of them/".parse().unwrap();
     let rows = list(&root, &storage).await;
     let cluster = cluster(2, vec![measure(|_| Ok(()))]).await;

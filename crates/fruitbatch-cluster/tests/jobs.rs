@@ -11,10 +11,9 @@ use datafusion::error::DataFusionError;
 use fruitbatch_cluster::{ClusterError, LocalCluster, connect};
 use fruitbatch_net::Connector;
 use fruitbatch_scan::{ImageRow, ImageTable, ScanOptions};
-use fruitbatch_storage::StorageOptions;
 use fruitbatch_testkit::s3_server::{ReadFault, S3Server};
 use futures::StreamExt;
-use support::{PhotoFolder, assert_exact, cluster, measure, measure_all};
+use support::{PhotoFolder, assert_exact, cluster, measure, measure_all, unsigned};
 
 /// One photo a batch and ten a task, read one after the other.
 const SMALL: ScanOptions = ScanOptions {
@@ -128,12 +127,7 @@ async fn a_read_that_fails_and_is_mended_is_tried_again() {
         .collect();
     server.allow_anonymous_reads("fruits");
     server.fail_reads("fruits", "13.jpg", ReadFault::ExpiredToken);
-    let storage = StorageOptions {
-        endpoint_url: Some(server.endpoint_url().to_owned()),
-        region: Some("us-east-1".to_owned()),
-        no_sign_request: true,
-        ..StorageOptions::default()
-    };
+    let storage = unsigned(&server);
     let images = || {
         let rows = rows.clone();
         Arc::new(ImageTable::new("s3://fruits/".parse().unwrap(), storage.clone(), rows, SMALL))

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray};
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use datafusion::common::Result;
@@ -15,7 +15,7 @@ use parquet::file::properties::WriterProperties;
 use sha2::{Digest, Sha256};
 
 use crate::part_table::Part;
-use crate::schema::{ETAG, LABEL, LENGTH, MODIFICATION_TIME, PATH, SPLIT, image_schema};
+use crate::schema::{ETAG, LABEL, LENGTH, MODIFICATION_TIME, PATH, SPLIT, batch_of, image_columns};
 
 /// One photo as it was listed: all that is known of it without reading it.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -48,13 +48,6 @@ impl From<ListedPhoto> for ImageRow {
     }
 }
 
-/// The listing columns of `image_schema()` named in `columns`, in that order.
-pub(crate) fn listing_schema(columns: &[&str]) -> Result<SchemaRef> {
-    let full = image_schema();
-    let fields = columns.iter().map(|column| full.field_with_name(column).cloned());
-    Ok(Arc::new(Schema::new(fields.collect::<std::result::Result<Vec<_>, _>>()?)))
-}
-
 /// `rows` as one batch of the given schema, which holds listing columns only.
 pub(crate) fn listing_batch(schema: &SchemaRef, rows: &[ImageRow]) -> Result<RecordBatch> {
     let arrays = schema.fields().iter().map(|field| -> Result<ArrayRef> {
@@ -75,9 +68,7 @@ pub(crate) fn listing_batch(schema: &SchemaRef, rows: &[ImageRow]) -> Result<Rec
             }
         })
     });
-    let arrays = arrays.collect::<Result<Vec<_>>>()?;
-    let row_count = arrow::record_batch::RecordBatchOptions::new().with_row_count(Some(rows.len()));
-    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), arrays, &row_count)?)
+    batch_of(schema, arrays.collect::<Result<_>>()?, rows.len())
 }
 
 /// A listing as Parquet files of `rows_per_part` photos each, for
@@ -88,7 +79,7 @@ pub fn listing_parts(
     rows_per_part: std::num::NonZeroUsize,
 ) -> impl Iterator<Item = Result<(Part, Bytes)>> {
     photos.chunks(rows_per_part.get()).enumerate().map(|(number, rows)| {
-        let schema = listing_schema(&[PATH, MODIFICATION_TIME, LENGTH, ETAG, LABEL, SPLIT])?;
+        let schema = image_columns(&[PATH, MODIFICATION_TIME, LENGTH, ETAG, LABEL, SPLIT])?;
         let properties =
             WriterProperties::builder().set_compression(Compression::ZSTD(ZstdLevel::default())).build();
         let mut bytes = Vec::new();

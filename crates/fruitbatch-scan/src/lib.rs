@@ -59,6 +59,7 @@ mod error;
 mod image_row;
 mod options;
 mod part_table;
+pub mod plan_node;
 mod read_ahead;
 mod read_parts_exec;
 mod read_photos_exec;

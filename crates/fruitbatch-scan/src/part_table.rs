@@ -17,6 +17,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use fruitbatch_storage::{Location, StorageOptions};
 
 use crate::read_parts_exec::ReadPartsExec;
+use crate::schema::projected;
 
 /// The column of a part's name in the input of [`ReadPartsExec`].
 pub(crate) const FILE: &str = "file";
@@ -51,6 +52,11 @@ impl PartFiles {
         self.parts.iter().map(|part| part.rows).sum()
     }
 
+    /// [`rows`](Self::rows), where planning can count that far.
+    pub(crate) fn row_count(&self) -> Option<usize> {
+        self.rows().and_then(|rows| usize::try_from(rows).ok())
+    }
+
     /// The node that reads the columns of `schema`, one part a partition: of all parts, or of as many as surely hold
     /// `limit` rows.
     pub(crate) fn scan(&self, schema: SchemaRef, limit: Option<usize>) -> Result<Arc<dyn ExecutionPlan>> {
@@ -59,13 +65,8 @@ impl PartFiles {
             None => &self.parts,
         };
         let names = part_names_schema();
-        let partitions = if parts.is_empty() {
-            // A plan with no partition at all has no task that could end it.
-            vec![Vec::new()]
-        } else {
-            parts.iter().map(|part| Ok(vec![part_names(&names, part)?])).collect::<Result<_>>()?
-        };
-        let names: Arc<dyn ExecutionPlan> = MemorySourceConfig::try_new_exec(&partitions, names, None)?;
+        let batches = parts.iter().map(|part| part_names(&names, part));
+        let names = in_memory(batches.collect::<Result<_>>()?, &names)?;
         Ok(Arc::new(ReadPartsExec::try_new(self.root.clone(), self.storage.clone(), schema, names)?))
     }
 
@@ -85,6 +86,23 @@ pub(crate) fn part_names_schema() -> SchemaRef {
         Field::new(FILE, DataType::Utf8, false),
         Field::new(SHA256, DataType::Utf8, false),
     ]))
+}
+
+/// The node that gives these batches, each as a partition of its own.
+pub(crate) fn in_memory(batches: Vec<RecordBatch>, schema: &SchemaRef) -> Result<Arc<dyn ExecutionPlan>> {
+    let mut partitions: Vec<Vec<RecordBatch>> = batches.into_iter().map(|batch| vec![batch]).collect();
+    if partitions.is_empty() {
+        // A plan with no partition at all has no task that could end it.
+        partitions.push(Vec::new());
+    }
+    Ok(MemorySourceConfig::try_new_exec(&partitions, Arc::clone(schema), None)?)
+}
+
+/// All that is known of a table beforehand: how many rows it has, if even that.
+pub(crate) fn row_statistics(schema: &SchemaRef, rows: Option<usize>) -> Statistics {
+    let mut statistics = Statistics::new_unknown(schema);
+    statistics.num_rows = rows.map_or(Precision::Absent, Precision::Exact);
+    statistics
 }
 
 fn part_names(schema: &SchemaRef, part: &Part) -> Result<RecordBatch> {
@@ -137,10 +155,7 @@ impl TableProvider for PartTable {
     }
 
     fn statistics(&self) -> Option<Statistics> {
-        let mut statistics = Statistics::new_unknown(&self.schema);
-        let rows = self.files.rows().and_then(|rows| usize::try_from(rows).ok());
-        statistics.num_rows = rows.map_or(Precision::Absent, Precision::Exact);
-        Some(statistics)
+        Some(row_statistics(&self.schema, self.files.row_count()))
     }
 
     async fn scan(
@@ -150,10 +165,6 @@ impl TableProvider for PartTable {
         _filters: &[Expr],
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let schema = match projection {
-            Some(indices) => Arc::new(self.schema.project(indices)?),
-            None => Arc::clone(&self.schema),
-        };
-        self.files.scan(schema, limit)
+        self.files.scan(projected(&self.schema, projection)?, limit)
     }
 }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use arrow::array::{ArrayRef, AsArray, BinaryBuilder, Int64Array, StringArray, StringBuilder};
 use arrow::datatypes::{Int64Type, SchemaRef};
-use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use datafusion::common::{Result, exec_err};
 use datafusion::error::DataFusionError;
@@ -19,7 +19,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::error::StorageFault;
 use crate::options::ScanOptions;
-use crate::schema::{CONTENT, ETAG, LENGTH, PATH, READ_DETAIL, READ_REASON};
+use crate::schema::{CONTENT, ETAG, LENGTH, PATH, READ_DETAIL, READ_REASON, batch_of};
 use crate::task_environment::{PhotoMeter, photo_meter, read_limit, read_runtime, task_stop};
 
 /// Batches that are ready and not yet fetched by the consumer; part of the memory bound that [`ScanOptions`] states.
@@ -309,9 +309,7 @@ impl FillingBatch {
                 }
             }
         });
-        let columns = columns.collect::<Result<Vec<_>>>()?;
-        let row_count = RecordBatchOptions::new().with_row_count(Some(full.rows));
-        let batch = RecordBatch::try_new_with_options(Arc::clone(&read_ahead.schema), columns, &row_count)?;
+        let batch = batch_of(&read_ahead.schema, columns.collect::<Result<_>>()?, full.rows)?;
         read_ahead.metrics.output_rows.add(full.rows);
         Ok(ready.send(Ok(batch)).await.is_ok())
     }

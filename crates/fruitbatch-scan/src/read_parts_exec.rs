@@ -5,19 +5,18 @@ use std::sync::Arc;
 
 use arrow::array::AsArray;
 use arrow::datatypes::{DataType, SchemaRef};
-use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use arrow::record_batch::RecordBatch;
 use bytes::Bytes;
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{Result, exec_err, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, CardinalityEffect, EmissionType};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::execution_plan::CardinalityEffect;
 use datafusion::physical_plan::metrics::{Count, ExecutionPlanMetricsSet, MetricBuilder, MetricsSet};
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
-    ReplaceChildrenOptions,
 };
 use fruitbatch_storage::{Location, Storage, StorageOptions};
 use futures::{TryStreamExt, stream};
@@ -30,7 +29,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::ScanError;
 use crate::part_table::{FILE, SHA256, part_names_schema};
+use crate::plan_node::{only_input, streaming_properties};
 use crate::read_ahead::job_failure;
+use crate::schema::batch_of;
 use crate::task_environment::{read_runtime, task_stop};
 
 /// A batch is closed before vectors of fixed width in it would exceed this many bytes.
@@ -73,12 +74,7 @@ impl ReadPartsExec {
         if input.schema().fields() != part_names_schema().fields() {
             return plan_err!("what stands below ReadPartsExec doesn't name files");
         }
-        let properties = Arc::new(PlanProperties::new(
-            EquivalenceProperties::new(schema),
-            input.output_partitioning().clone(),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        ));
+        let properties = streaming_properties(schema, input.output_partitioning().clone());
         Ok(Self { root, storage, input, properties, metrics: ExecutionPlanMetricsSet::new() })
     }
 
@@ -136,26 +132,12 @@ impl ExecutionPlan for ReadPartsExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _options: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        if let (Some(input), 0) = (children.pop(), children.len()) {
-            Ok(Arc::new(Self::try_new(self.root.clone(), self.storage.clone(), self.schema(), input)?))
-        } else {
-            plan_err!("ReadPartsExec has exactly one input")
-        }
-    }
-
     fn with_new_children(
         self: Arc<Self>,
         children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(
-            children,
-            ReplaceChildrenOptions::new(datafusion::physical_plan::ChildrenPropertiesMode::Recompute),
-        )
+        let input = only_input(&*self, children)?;
+        Ok(Arc::new(Self::try_new(self.root.clone(), self.storage.clone(), self.schema(), input)?))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {
@@ -315,12 +297,7 @@ impl PartReader {
                 .cloned()
                 .ok_or_else(|| DataFusionError::Internal(format!("the column `{}` was lost", field.name())))
         });
-        let row_count = RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
-        Ok(RecordBatch::try_new_with_options(
-            Arc::clone(&self.schema),
-            columns.collect::<Result<_>>()?,
-            &row_count,
-        )?)
+        batch_of(&self.schema, columns.collect::<Result<_>>()?, batch.num_rows())
     }
 }
 

@@ -3,24 +3,23 @@
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{ColumnStatistics, Result, Statistics, plan_err};
 use datafusion::error::DataFusionError;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
-use datafusion::physical_expr::{EquivalenceProperties, PhysicalExpr};
-use datafusion::physical_plan::execution_plan::{Boundedness, CardinalityEffect, EmissionType};
+use datafusion::physical_expr::PhysicalExpr;
+use datafusion::physical_plan::execution_plan::CardinalityEffect;
 use datafusion::physical_plan::metrics::{ExecutionPlanMetricsSet, MetricsSet};
 use datafusion::physical_plan::statistics::{ChildStats, StatisticsArgs};
 use datafusion::physical_plan::{
     DisplayAs, DisplayFormatType, ExecutionPlan, ExecutionPlanProperties, PlanProperties,
-    ReplaceChildrenOptions,
 };
 use fruitbatch_storage::{Location, StorageOptions};
 
 use crate::options::ScanOptions;
+use crate::plan_node::{only_input, streaming_properties};
 use crate::read_ahead::{ReadAhead, photo_batches};
-use crate::schema::{ETAG, LENGTH, PATH, image_schema};
+use crate::schema::{ETAG, LENGTH, PATH, image_columns, image_schema};
 
 /// Reads the bytes of the photos that its input lists.
 ///
@@ -60,11 +59,9 @@ impl ReadPhotosExec {
         input: Arc<dyn ExecutionPlan>,
     ) -> Result<Self> {
         options.validate().map_err(|error| DataFusionError::Plan(error.to_string()))?;
-        let full = image_schema();
-        let fields = columns.iter().map(|column| full.field_with_name(column).cloned());
-        let schema: SchemaRef = Arc::new(Schema::new(fields.collect::<std::result::Result<Vec<_>, _>>()?));
+        let schema = image_columns(&columns)?;
 
-        let listed = input.schema();
+        let (full, listed) = (image_schema(), input.schema());
         let wanted =
             columns.iter().map(String::as_str).filter(|column| !crate::schema::needs_reading(column));
         for column in wanted.chain([PATH, ETAG, LENGTH]) {
@@ -79,12 +76,7 @@ impl ReadPhotosExec {
             }
         }
 
-        let properties = Arc::new(PlanProperties::new(
-            EquivalenceProperties::new(schema),
-            input.output_partitioning().clone(),
-            EmissionType::Incremental,
-            Boundedness::Bounded,
-        ));
+        let properties = streaming_properties(schema, input.output_partitioning().clone());
         Ok(Self {
             root,
             storage,
@@ -171,32 +163,13 @@ impl ExecutionPlan for ReadPhotosExec {
         Ok(TreeNodeRecursion::Continue)
     }
 
-    fn replace_children(
-        self: Arc<Self>,
-        mut children: Vec<Arc<dyn ExecutionPlan>>,
-        _options: ReplaceChildrenOptions,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        if let (Some(input), 0) = (children.pop(), children.len()) {
-            Ok(Arc::new(Self::try_new(
-                self.root.clone(),
-                self.storage.clone(),
-                self.options,
-                self.columns.clone(),
-                input,
-            )?))
-        } else {
-            plan_err!("ReadPhotosExec has exactly one input")
-        }
-    }
-
     fn with_new_children(
         self: Arc<Self>,
         children: Vec<Arc<dyn ExecutionPlan>>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.replace_children(
-            children,
-            ReplaceChildrenOptions::new(datafusion::physical_plan::ChildrenPropertiesMode::Recompute),
-        )
+        let input = only_input(&*self, children)?;
+        let (root, storage, columns) = (self.root.clone(), self.storage.clone(), self.columns.clone());
+        Ok(Arc::new(Self::try_new(root, storage, self.options, columns, input)?))
     }
 
     fn execute(&self, partition: usize, context: Arc<TaskContext>) -> Result<SendableRecordBatchStream> {

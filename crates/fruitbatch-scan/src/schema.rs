@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, LazyLock};
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::record_batch::{RecordBatch, RecordBatchOptions};
+use datafusion::common::Result;
 
 /// Where the photo lies, relative to the table's root, `/` between folders. Unique within a table.
 pub const PATH: &str = "path";
@@ -43,6 +46,27 @@ pub fn image_schema() -> SchemaRef {
         ]))
     });
     Arc::clone(&SCHEMA)
+}
+
+/// The columns of [`image_schema`] with these names, in this order.
+pub(crate) fn image_columns(names: &[impl AsRef<str>]) -> Result<SchemaRef> {
+    let full = image_schema();
+    let fields = names.iter().map(|name| full.field_with_name(name.as_ref()).cloned());
+    Ok(Arc::new(Schema::new(fields.collect::<std::result::Result<Vec<_>, _>>()?)))
+}
+
+/// What a query of a table of this schema gets that wants these columns.
+pub(crate) fn projected(schema: &SchemaRef, projection: Option<&Vec<usize>>) -> Result<SchemaRef> {
+    Ok(match projection {
+        Some(indices) => Arc::new(schema.project(indices)?),
+        None => Arc::clone(schema),
+    })
+}
+
+/// A batch of so many rows, which columns alone don't tell where there are none.
+pub(crate) fn batch_of(schema: &SchemaRef, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch> {
+    let row_count = RecordBatchOptions::new().with_row_count(Some(rows));
+    Ok(RecordBatch::try_new_with_options(Arc::clone(schema), columns, &row_count)?)
 }
 
 /// Whether the column is only known once the photo has been read.

@@ -5,14 +5,11 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
-use arrow::record_batch::RecordBatch;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::stats::Precision;
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
 use datafusion::common::{DFSchema, Result, Statistics};
 use datafusion::datasource::TableType;
-use datafusion::datasource::memory::MemorySourceConfig;
 use datafusion::error::DataFusionError;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{Expr, TableProviderFilterPushDown};
@@ -20,11 +17,11 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::filter::FilterExecBuilder;
 use fruitbatch_storage::{Location, StorageOptions};
 
-use crate::image_row::{ImageRow, listing_batch, listing_schema};
+use crate::image_row::{ImageRow, listing_batch};
 use crate::options::ScanOptions;
-use crate::part_table::PartFiles;
+use crate::part_table::{PartFiles, in_memory, row_statistics};
 use crate::read_photos_exec::ReadPhotosExec;
-use crate::schema::{ETAG, LENGTH, PATH, image_schema, needs_reading};
+use crate::schema::{ETAG, LENGTH, PATH, image_columns, image_schema, needs_reading, projected};
 
 /// Listed photos as a table; see the crate's [front page](crate) for its columns and for what a query of it reads.
 ///
@@ -92,7 +89,7 @@ impl ImageTable {
     fn count(&self) -> Option<usize> {
         match &self.listing {
             Listing::Rows(photos) => Some(photos.len()),
-            Listing::Parts(files) => files.rows().and_then(|rows| usize::try_from(rows).ok()),
+            Listing::Parts(files) => files.row_count(),
         }
     }
 
@@ -101,8 +98,9 @@ impl ImageTable {
         match &self.listing {
             Listing::Rows(photos) => {
                 let rows = &photos[..limit.unwrap_or(usize::MAX).min(photos.len())];
-                let partitions = self.partitions(schema, rows)?;
-                Ok(MemorySourceConfig::try_new_exec(&partitions, Arc::clone(schema), None)?)
+                let partitions = rows.chunks(self.options.rows_per_partition);
+                let batches = partitions.map(|rows| listing_batch(schema, rows));
+                in_memory(batches.collect::<Result<_>>()?, schema)
             }
             Listing::Parts(files) => files.scan(Arc::clone(schema), limit),
         }
@@ -111,17 +109,6 @@ impl ImageTable {
     /// How the listing is cut into partitions, and how its photos are read.
     pub fn options(&self) -> &ScanOptions {
         &self.options
-    }
-
-    /// `rows` in partitions of one batch each. A table without rows has one partition without batches: a plan with no
-    /// partition at all has no task that could end it.
-    fn partitions(&self, schema: &SchemaRef, rows: &[ImageRow]) -> Result<Vec<Vec<RecordBatch>>> {
-        if rows.is_empty() {
-            return Ok(vec![Vec::new()]);
-        }
-        rows.chunks(self.options.rows_per_partition)
-            .map(|rows| Ok(vec![listing_batch(schema, rows)?]))
-            .collect()
     }
 }
 
@@ -147,9 +134,7 @@ impl TableProvider for ImageTable {
     }
 
     fn statistics(&self) -> Option<Statistics> {
-        let mut statistics = Statistics::new_unknown(&image_schema());
-        statistics.num_rows = self.count().map_or(Precision::Absent, Precision::Exact);
-        Some(statistics)
+        Some(row_statistics(&image_schema(), self.count()))
     }
 
     /// A filter on listing columns alone is applied to the listing, so that photos it leaves out are never read.
@@ -174,10 +159,7 @@ impl TableProvider for ImageTable {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         self.options.validate().map_err(|error| DataFusionError::Plan(error.to_string()))?;
-        let schema = match projection {
-            Some(indices) => Arc::new(image_schema().project(indices)?),
-            None => image_schema(),
-        };
+        let schema = projected(&image_schema(), projection)?;
         let columns: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
         let reads = columns.iter().any(|column| needs_reading(column));
 
@@ -191,7 +173,7 @@ impl TableProvider for ImageTable {
             }
         }
 
-        let listing_schema = listing_schema(&listed)?;
+        let listing_schema = image_columns(&listed)?;
         // Without a filter below it, a limit is met by the first rows of the listing; the others aren't even planned.
         let mut plan = self.scan_listing(&listing_schema, limit.filter(|_| filters.is_empty()))?;
 

@@ -17,6 +17,7 @@ use datafusion::prelude::SessionContext;
 use fruitbatch_cluster::{LocalCluster, LocalClusterOptions};
 use fruitbatch_scan::{ImageRow, ImageTable, ScanOptions};
 use fruitbatch_storage::{ListOptions, Location, Storage, StorageOptions};
+use fruitbatch_testkit::s3_server::S3Server;
 
 /// The bytes of photo `number`; their count is different for neighbouring photos.
 pub(crate) fn photo_bytes(number: usize) -> Vec<u8> {
@@ -58,6 +59,16 @@ impl PhotoFolder {
 pub(crate) async fn list(root: &Location, storage: &StorageOptions) -> Vec<ImageRow> {
     let listing = Storage::new(storage.clone()).list(root, &ListOptions::default()).await.unwrap();
     listing.photos.into_iter().map(ImageRow::from).collect()
+}
+
+/// How a server's public buckets are reached, without any credentials.
+pub(crate) fn unsigned(server: &S3Server) -> StorageOptions {
+    StorageOptions {
+        endpoint_url: Some(server.endpoint_url().to_owned()),
+        region: Some("us-east-1".to_owned()),
+        no_sign_request: true,
+        ..StorageOptions::default()
+    }
 }
 
 /// What a [`measure`] function does before each batch it is given.
