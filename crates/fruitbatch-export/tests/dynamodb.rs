@@ -3,13 +3,10 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float32Array, Float64Array, Int64Array, RecordBatch, StringArray,
-};
+use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Float64Type, Int32Type};
-use arrow::error::ArrowError;
 use aws_config::retry::RetryConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
@@ -27,9 +24,8 @@ use fruitbatch_export::{
     DynamoDbOptions, DynamoDbTarget, ExportError, ExportSummary, Target, export_to_dynamodb,
 };
 use fruitbatch_testkit::dynamodb_server::DynamoDbServer;
-use futures::stream;
 use serde_json::{Value, json};
-use support::{in_batches, joined, later_results, results, unseen};
+use support::{cut_short, in_batches, joined, later_results, odd_values, results, silent_address, unseen};
 
 mod support;
 
@@ -60,8 +56,8 @@ async fn sdk_config(http_client: SharedHttpClient) -> SdkConfig {
         .await
 }
 
-fn target(server: &DynamoDbServer) -> DynamoDbTarget {
-    let url = format!("dynamodb://{TABLE}?endpoint-url={}", server.endpoint_url());
+fn target(endpoint_url: &str) -> DynamoDbTarget {
+    let url = format!("dynamodb://{TABLE}?endpoint-url={endpoint_url}");
     let Target::DynamoDb(target) = url.parse().unwrap() else { panic!("{url} names another kind of target") };
     target
 }
@@ -71,9 +67,17 @@ async fn export(
     options: &DynamoDbOptions,
     batch: &RecordBatch,
 ) -> Result<ExportSummary, ExportError> {
-    let (target, sdk_config) = (target(server), sdk_config(plain_http()).await);
-    export_to_dynamodb(&target, &sdk_config, options, batch.schema_ref(), in_batches(batch, 100), &unseen)
-        .await
+    export_by(&sdk_config(plain_http()).await, &target(server.endpoint_url()), options, batch).await
+}
+
+async fn export_by(
+    sdk_config: &SdkConfig,
+    target: &DynamoDbTarget,
+    options: &DynamoDbOptions,
+    batch: &RecordBatch,
+) -> Result<ExportSummary, ExportError> {
+    let batches = in_batches(batch, 100);
+    export_to_dynamodb(target, sdk_config, options, batch.schema_ref(), batches, &unseen).await
 }
 
 async fn client(server: &DynamoDbServer) -> Client {
@@ -145,22 +149,7 @@ async fn changed_items_are_replaced_and_items_of_no_photo_stay_or_go() {
 #[tokio::test]
 async fn every_type_and_odd_number_is_stored_as_documented() {
     let Some(server) = server("every_type_and_odd_number_is_stored_as_documented") else { return };
-    let numbers = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE, 0.1 + 0.2];
-    let paths: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "c", "d", "e"]));
-    let doubles: ArrayRef = Arc::new(Float64Array::from(numbers.to_vec()));
-    let singles: ArrayRef = Arc::new(Float32Array::from_iter(numbers.map(|number| Some(number as f32))));
-    let longs: ArrayRef =
-        Arc::new(Int64Array::from(vec![Some(i64::MIN), Some(i64::MAX), None, Some(0), Some(-1)]));
-    let truths: ArrayRef =
-        Arc::new(BooleanArray::from(vec![Some(true), Some(false), None, Some(true), Some(false)]));
-    let batch = RecordBatch::try_from_iter_with_nullable([
-        ("path", paths, false),
-        ("double", doubles, true),
-        ("single", singles, true),
-        ("long", longs, true),
-        ("truth", truths, true),
-    ])
-    .unwrap();
+    let batch = odd_values("double", "single");
     export(&server, &CREATING, &batch).await.unwrap();
     let stored = items(&server).await;
     let (n, s) =
@@ -184,7 +173,7 @@ async fn thousands_of_rows_of_thirty_columns_go_in_batches() {
     let batch = results(0..3000, 25);
     let told = Mutex::new(Vec::new());
     let progress = |rows| told.lock().unwrap().push(rows);
-    let (target, sdk_config) = (target(&server), sdk_config(plain_http()).await);
+    let (target, sdk_config) = (target(server.endpoint_url()), sdk_config(plain_http()).await);
     let batches = in_batches(&batch, 512);
     let summary =
         export_to_dynamodb(&target, &sdk_config, &CREATING, batch.schema_ref(), batches, &progress).await;
@@ -199,8 +188,8 @@ async fn an_export_that_ended_midway_is_completed_by_the_next() {
     let Some(server) = server("an_export_that_ended_midway_is_completed_by_the_next") else { return };
     let (old, new) = (results(0..60, 2), later_results(20..120, 2));
     export(&server, &CREATING, &old).await.unwrap();
-    let cut = stream::iter([Ok(new.slice(0, 50)), Err(ArrowError::ParquetError("cut".to_owned()))]);
-    let (target, sdk_config) = (target(&server), sdk_config(plain_http()).await);
+    let cut = cut_short(new.slice(0, 50));
+    let (target, sdk_config) = (target(server.endpoint_url()), sdk_config(plain_http()).await);
     let error = export_to_dynamodb(&target, &sdk_config, &PRUNING, new.schema_ref(), cut, &unseen).await;
     assert!(matches!(error, Err(ExportError::Read(_))), "{error:?}");
     // Nothing is removed for the sake of rows that are not there yet.
@@ -247,24 +236,11 @@ async fn a_path_that_occurs_twice_is_told() {
 
 #[tokio::test]
 async fn an_endpoint_without_a_server_is_told() {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint_url = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
-    let url = format!("dynamodb://{TABLE}?endpoint-url={endpoint_url}");
-    let Target::DynamoDb(target) = url.parse().unwrap() else { panic!("the scheme says so") };
-    let batch = results(0..5, 1);
+    let endpoint_url = format!("http://{}", silent_address());
     let once = RetryConfig::standard().with_max_attempts(1);
     let sdk_config = sdk_config(plain_http()).await.into_builder().retry_config(once).build();
-    let error = export_to_dynamodb(
-        &target,
-        &sdk_config,
-        &KEEPING,
-        batch.schema_ref(),
-        in_batches(&batch, 9),
-        &unseen,
-    )
-    .await
-    .unwrap_err();
+    let outcome = export_by(&sdk_config, &target(&endpoint_url), &KEEPING, &results(0..5, 1)).await;
+    let error = outcome.unwrap_err();
     assert!(matches!(error, ExportError::Unreachable { .. }) && error.may_pass(), "{error:?}");
     assert!(error.to_string().starts_with(&format!("cannot connect to {endpoint_url}: ")), "{error}");
     assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
@@ -322,11 +298,8 @@ async fn what_a_busy_table_leaves_undone_is_sent_again() {
     let Some(server) = server("what_a_busy_table_leaves_undone_is_sent_again") else { return };
     let batch = results(0..120, 2);
     export(&server, &CREATING, &results(100..160, 2)).await.unwrap();
-    let (target, sdk_config) = (target(&server), sdk_config(busy_http(|rows| rows.div_ceil(2))).await);
-    let batches = in_batches(&batch, 100);
-    let summary =
-        export_to_dynamodb(&target, &sdk_config, &PRUNING, batch.schema_ref(), batches, &unseen).await;
-    let summary = summary.unwrap();
+    let sdk_config = sdk_config(busy_http(|rows| rows.div_ceil(2))).await;
+    let summary = export_by(&sdk_config, &target(server.endpoint_url()), &PRUNING, &batch).await.unwrap();
     assert_eq!((summary.rows, summary.pruned), (120, 40));
     assert_holds(&server, &batch).await;
 }
@@ -338,10 +311,8 @@ async fn a_table_that_takes_nothing_is_told() {
     export(&server, &CREATING, &batch.slice(0, 0)).await.unwrap();
     let twice = RetryConfig::standard().with_max_attempts(2);
     let sdk_config = sdk_config(busy_http(|_| 0)).await.into_builder().retry_config(twice).build();
-    let (target, batches) = (target(&server), in_batches(&batch, 100));
-    let error =
-        export_to_dynamodb(&target, &sdk_config, &KEEPING, batch.schema_ref(), batches, &unseen).await;
-    let error = error.unwrap_err();
+    let outcome = export_by(&sdk_config, &target(server.endpoint_url()), &KEEPING, &batch).await;
+    let error = outcome.unwrap_err();
     assert!(matches!(error, ExportError::Throttled { .. }) && error.may_pass(), "{error:?}");
     assert!(error.to_string().contains("10 rows left undone in 2 attempts"), "{error}");
 }

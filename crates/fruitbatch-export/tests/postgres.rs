@@ -8,9 +8,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 
-use arrow::array::{
-    Array, ArrayRef, AsArray, BooleanArray, Float32Array, Float64Array, Int64Array, RecordBatch, StringArray,
-};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{Float64Type, Int32Type};
 use arrow::error::ArrowError;
 use fruitbatch_export::{
@@ -20,7 +18,7 @@ use fruitbatch_testkit::certificates::Authority;
 use fruitbatch_testkit::postgres_server::{PostgresAccess, PostgresServer};
 use futures::{Stream, StreamExt, stream};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, ValueRef};
-use support::{in_batches, joined, later_results, results, unseen};
+use support::{cut_short, in_batches, joined, later_results, odd_values, results, silent_address, unseen};
 use tempfile::TempDir;
 
 mod support;
@@ -56,8 +54,16 @@ async fn export(
     options: &PostgresOptions,
     batch: &RecordBatch,
 ) -> Result<ExportSummary, ExportError> {
-    let target = target(&server.url("postgres"));
-    export_to_postgres(&target, options, batch.schema_ref(), in_batches(batch, 1000), &unseen).await
+    export_to(&target(&server.url("postgres")), options, batch).await
+}
+
+/// In batches so small that results of most tests are several.
+async fn export_to(
+    target: &PostgresTarget,
+    options: &PostgresOptions,
+    batch: &RecordBatch,
+) -> Result<ExportSummary, ExportError> {
+    export_to_postgres(target, options, batch.schema_ref(), in_batches(batch, 9), &unseen).await
 }
 
 async fn connect(server: &PostgresServer) -> PgConnection {
@@ -140,22 +146,7 @@ async fn changed_rows_are_updated_and_rows_of_no_photo_stay_or_go() {
 #[tokio::test]
 async fn every_type_and_odd_number_comes_back() {
     let Some(server) = server("every_type_and_odd_number_comes_back") else { return };
-    let numbers = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE, 0.1 + 0.2];
-    let paths: ArrayRef = Arc::new(StringArray::from(vec!["a", "b", "c", "d", "e"]));
-    let doubles: ArrayRef = Arc::new(Float64Array::from(numbers.to_vec()));
-    let singles: ArrayRef = Arc::new(Float32Array::from_iter(numbers.map(|number| Some(number as f32))));
-    let longs: ArrayRef =
-        Arc::new(Int64Array::from(vec![Some(i64::MIN), Some(i64::MAX), None, Some(0), Some(-1)]));
-    let truths: ArrayRef =
-        Arc::new(BooleanArray::from(vec![Some(true), Some(false), None, Some(true), Some(false)]));
-    let batch = RecordBatch::try_from_iter_with_nullable([
-        ("path", paths, false),
-        ("Double \"quoted\"", doubles, true),
-        ("select", singles, true),
-        ("long", longs, true),
-        ("truth", truths, true),
-    ])
-    .unwrap();
+    let batch = odd_values("Double \"quoted\"", "select");
     for changed in [changes(5, 0, 0), changes(0, 0, 5)] {
         let summary = export(&server, &to_table("Odd \"table\""), &batch).await.unwrap();
         assert_eq!(summary.changes, Some(changed));
@@ -262,8 +253,7 @@ async fn results_that_end_in_an_error_leave_the_old_rows_whole() {
     let Some(server) = server("results_that_end_in_an_error_leave_the_old_rows_whole") else { return };
     let old = results(0..100, 2);
     export(&server, &to_table("fruits"), &old).await.unwrap();
-    let batches =
-        stream::iter([Ok(later_results(0..50, 2)), Err(ArrowError::ParquetError("cut".to_owned()))]);
+    let batches = cut_short(later_results(0..50, 2));
     let target = target(&server.url("postgres"));
     let error = export_to_postgres(&target, &pruning("fruits"), old.schema_ref(), batches, &unseen).await;
     assert!(matches!(error, Err(ExportError::Read(_))), "{error:?}");
@@ -359,16 +349,11 @@ async fn tables_are_found_by_schema_and_by_search_path() {
     execute(&server, "CREATE SCHEMA shop").await;
     assert!(export(&server, &to_table("shop.fruits"), &batch).await.unwrap().created_table);
     // The same table by another way, with a name that the export itself uses for another.
-    let options = |table: &str| to_table(table);
     let elsewhere = target(&format!("{}?options=-csearch_path%3Dshop", server.url("postgres")));
-    let schema = batch.schema();
-    let summary = export_to_postgres(&elsewhere, &options("fruits"), &schema, in_batches(&batch, 9), &unseen)
-        .await
-        .unwrap();
+    let summary = export_to(&elsewhere, &to_table("fruits"), &batch).await.unwrap();
     assert_eq!((summary.created_table, summary.changes), (false, Some(changes(0, 0, 20))));
     for created_table in [true, false] {
-        let table = options("fruitbatch_incoming");
-        let summary = export_to_postgres(&elsewhere, &table, &schema, in_batches(&batch, 9), &unseen).await;
+        let summary = export_to(&elsewhere, &to_table("fruitbatch_incoming"), &batch).await;
         assert_eq!(summary.unwrap().created_table, created_table);
     }
     assert_holds(&server, "shop.fruitbatch_incoming", &batch).await;
@@ -378,9 +363,7 @@ async fn tables_are_found_by_schema_and_by_search_path() {
         server.socket_folder().display(),
         server.port()
     );
-    let batches = in_batches(&batch, 9);
-    let summary =
-        export_to_postgres(&target(&by_socket), &options("shop.fruits"), &schema, batches, &unseen).await;
+    let summary = export_to(&target(&by_socket), &to_table("shop.fruits"), &batch).await;
     assert_eq!(summary.unwrap().changes, Some(changes(0, 0, 20)));
 }
 
@@ -411,9 +394,7 @@ async fn permissions_that_lack_are_told_and_those_of_the_documentation_suffice()
                       REVOKE ALL ON SCHEMA public FROM PUBLIC; GRANT CONNECT ON DATABASE postgres TO exporter").await;
     let batch = results(0..20, 1);
     let target = target(&server.url("exporter"));
-    let export = async |options: &PostgresOptions| {
-        export_to_postgres(&target, options, batch.schema_ref(), in_batches(&batch, 9), &unseen).await
-    };
+    let export = async |options: &PostgresOptions| export_to(&target, options, &batch).await;
     let assert_denied = |outcome: Result<ExportSummary, ExportError>| {
         let error = outcome.unwrap_err();
         assert!(matches!(error, ExportError::PermissionDenied { .. }) && !error.may_pass(), "{error:?}");
@@ -441,19 +422,13 @@ async fn permissions_that_lack_are_told_and_those_of_the_documentation_suffice()
 #[tokio::test]
 async fn a_server_that_is_not_there_is_told_with_its_address() {
     let test = "a_server_that_is_not_there_is_told_with_its_address";
-    let batch = results(0..5, 1);
     let export = async |url: &str| {
-        let options = PostgresOptions::default();
-        export_to_postgres(&target(url), &options, batch.schema_ref(), in_batches(&batch, 9), &unseen)
-            .await
-            .unwrap_err()
+        export_to(&target(url), &PostgresOptions::default(), &results(0..5, 1)).await.unwrap_err()
     };
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
-    let error = export(&format!("postgres://ada@127.0.0.1:{port}/fruits")).await;
+    let address = silent_address();
+    let error = export(&format!("postgres://ada@{address}/fruits")).await;
     assert!(matches!(error, ExportError::Unreachable { .. }) && error.may_pass(), "{error:?}");
-    assert!(error.to_string().starts_with(&format!("cannot connect to 127.0.0.1:{port}: ")), "{error}");
+    assert!(error.to_string().starts_with(&format!("cannot connect to {address}: ")), "{error}");
 
     let Some(server) = server(test) else { return };
     let error =
@@ -489,14 +464,12 @@ fn run_child(test: &str, home: &Path, url: &str, environment: &[(&str, &str)]) -
 
 /// In the child: says what became of an export, in every form.
 fn say_what_became_of_an_export() {
-    let batch = results(0..5, 1);
     let outcome = tokio::runtime::Runtime::new().unwrap().block_on(async {
         let Target::Postgres(target) = std::env::var(CHILD_URL).unwrap().parse()? else {
             panic!("another kind")
         };
         println!("{target} {target:?}");
-        let options = PostgresOptions::default();
-        export_to_postgres(&target, &options, batch.schema_ref(), in_batches(&batch, 9), &unseen).await
+        export_to(&target, &PostgresOptions::default(), &results(0..5, 1)).await
     });
     match outcome {
         Ok(summary) => println!("fine: {summary:?}"),

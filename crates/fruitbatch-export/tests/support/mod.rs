@@ -3,10 +3,13 @@
 // Each test program uses a part of it.
 #![allow(dead_code, clippy::unwrap_used)]
 
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray};
+use arrow::array::{
+    ArrayRef, BooleanArray, Float32Array, Float64Array, Int32Array, Int64Array, RecordBatch, StringArray,
+};
 use arrow::compute::concat_batches;
 use arrow::error::ArrowError;
 use futures::{Stream, stream};
@@ -64,6 +67,28 @@ pub(crate) fn later_results(rows: Range<usize>, components: usize) -> RecordBatc
     RecordBatch::try_new(batch.schema(), columns).unwrap()
 }
 
+/// Rows `a` to `e` with a column of each type that results don't have: doubles and singles by these names, whole numbers and
+/// truths.
+pub(crate) fn odd_values(doubles: &str, singles: &str) -> RecordBatch {
+    let numbers = [f64::NAN, f64::INFINITY, f64::NEG_INFINITY, f64::MIN_POSITIVE, 0.1 + 0.2];
+    let columns: [(&str, ArrayRef, bool); 5] = [
+        ("path", Arc::new(StringArray::from_iter_values(["a", "b", "c", "d", "e"])), false),
+        (doubles, Arc::new(Float64Array::from_iter_values(numbers)), true),
+        (singles, Arc::new(Float32Array::from_iter_values(numbers.map(|number| number as f32))), true),
+        (
+            "long",
+            Arc::new(Int64Array::from(vec![Some(i64::MIN), Some(i64::MAX), None, Some(0), Some(-1)])),
+            true,
+        ),
+        (
+            "truth",
+            Arc::new(BooleanArray::from(vec![Some(true), Some(false), None, Some(true), Some(false)])),
+            true,
+        ),
+    ];
+    RecordBatch::try_from_iter_with_nullable(columns).unwrap()
+}
+
 /// In batches of so many rows.
 pub(crate) fn in_batches(
     batch: &RecordBatch,
@@ -74,8 +99,18 @@ pub(crate) fn in_batches(
     stream::iter(starts.map(slice).collect::<Vec<_>>())
 }
 
+/// One batch, and then an error in place of the rest.
+pub(crate) fn cut_short(batch: RecordBatch) -> impl Stream<Item = Result<RecordBatch, ArrowError>> + Send {
+    stream::iter([Ok(batch), Err(ArrowError::ParquetError("cut".to_owned()))])
+}
+
 pub(crate) fn joined(batches: &[RecordBatch]) -> RecordBatch {
     concat_batches(batches[0].schema_ref(), batches).unwrap()
+}
+
+/// An address of 127.0.0.1 at which nobody listens.
+pub(crate) fn silent_address() -> SocketAddr {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap()
 }
 
 /// For exports of which nobody looks at the progress.
