@@ -2,37 +2,17 @@
 
 mod orchard;
 
-use std::io::ErrorKind;
-use std::path::Path;
-use std::process::Command;
-
 use fruitbatch_report::{ReportData, render};
+use fruitbatch_testkit::browser::in_browser;
 use orchard::{FOUR, LARGE, report_data};
 use serde_json::Value;
 
 /// The document as it is once its scripts have run; `None` where there is no browser, which is said.
-fn in_browser(test: &str, html: &str) -> Option<String> {
+fn page_in_browser(test: &str, html: &str) -> Option<String> {
     let folder = tempfile::tempdir().expect("a temp dir can be made");
     let page = folder.path().join("report.html");
     std::fs::write(&page, html).expect("it can be written");
-    let browsers = ["chromium", "chromium-browser", "google-chrome"];
-    for browser in browsers {
-        let mut command = Command::new(browser);
-        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]);
-        command.arg(format!("--user-data-dir={}", Path::new(folder.path()).join("home").display()));
-        command.args(["--window-size=1280,1000", "--dump-dom"]).arg(format!("file://{}", page.display()));
-        match command.output() {
-            Ok(output) => {
-                let said = String::from_utf8_lossy(&output.stderr).into_owned();
-                assert!(output.status.success(), "{said}");
-                return Some(String::from_utf8(output.stdout).expect("is text"));
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => panic!("{browser}: {error}"),
-        }
-    }
-    eprintln!("SKIPPED: {test}: there is none of {}", browsers.join(", "));
-    None
+    in_browser(test, &format!("file://{}", page.display()), &["--window-size=1280,1000"])
 }
 
 /// What `script` puts into `found`, run at the end of a copy of the page that lets it.
@@ -51,7 +31,7 @@ fn found(test: &str, data: &ReportData, script: &str) -> Option<Value> {
          new PointerEvent('pointermove', {{ clientX, clientY, bubbles: true }})); {script}; found.refused = refused; \
          document.body.dataset.found = JSON.stringify(found); }}</script></body>"
     );
-    let dom = in_browser(test, &copy.replace("</body>", &run))?;
+    let dom = page_in_browser(test, &copy.replace("</body>", &run))?;
     let (_, found) = dom.split_once("data-found=\"").unwrap_or_else(|| panic!("{script} failed"));
     let (found, _) = found.split_once('"').expect("attributes end");
     let json = found
@@ -66,7 +46,7 @@ fn found(test: &str, data: &ReportData, script: &str) -> Option<Value> {
 #[test]
 fn the_page_runs_under_its_own_policy() {
     let html = render(&report_data(FOUR)).unwrap().html;
-    let Some(dom) = in_browser("the_page_runs_under_its_own_policy", &html) else { return };
+    let Some(dom) = page_in_browser("the_page_runs_under_its_own_policy", &html) else { return };
     assert_eq!(dom.matches("class=\"ring\"").count(), 2, "the script ran");
     let script = "found.corners = getComputedStyle(document.querySelector('section')).borderRadius; \
                   found.bars = getComputedStyle(document.querySelector('.plot [fill^=\"var(--accent\"]')).fill;";

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
-use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hyper::body::Incoming;
@@ -11,7 +10,8 @@ use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder as ConnectionBuilder;
 use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
+
+use crate::background::Background;
 
 const TOKEN: &str = "a-session-token";
 const TOKEN_HEADER: &str = "x-aws-ec2-metadata-token";
@@ -21,9 +21,8 @@ type Items = Arc<Mutex<BTreeMap<String, String>>>;
 
 /// A running service; dropping it stops it. It hands out a token and, to those who show it, its items.
 pub struct Ec2Metadata {
-    endpoint_url: String,
     items: Items,
-    runtime: Option<Runtime>,
+    server: Background,
 }
 
 impl Ec2Metadata {
@@ -32,36 +31,14 @@ impl Ec2Metadata {
     /// # Panics
     /// If no port or no thread can be had.
     pub fn start() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a thread for this test's metadata service");
-        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).expect("a port is free");
-        let address = listener.local_addr().expect("it is bound");
         let items = Items::default();
-        let served = Arc::clone(&items);
-        runtime.spawn(async move {
-            loop {
-                let Ok((stream, _)) = listener.accept().await else { continue };
-                let items = Arc::clone(&served);
-                tokio::spawn(async move {
-                    let service = service_fn(move |request| {
-                        let answer = answer(&request, &items);
-                        async move { Ok::<_, Infallible>(answer) }
-                    });
-                    let connection = ConnectionBuilder::new(TokioExecutor::new());
-                    // A client that goes away is its own business.
-                    let _ = connection.serve_connection(TokioIo::new(stream), service).await;
-                });
-            }
-        });
-        Self { endpoint_url: format!("http://{address}"), items, runtime: Some(runtime) }
+        let server = Background::start(|listener| serve(listener, Arc::clone(&items)));
+        Self { items, server }
     }
 
     /// For `AWS_EC2_METADATA_SERVICE_ENDPOINT`.
     pub fn endpoint_url(&self) -> &str {
-        &self.endpoint_url
+        self.server.endpoint_url()
     }
 
     /// From now on there is such an item: `/latest/meta-data/...`.
@@ -71,12 +48,19 @@ impl Ec2Metadata {
     }
 }
 
-impl Drop for Ec2Metadata {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            // Also where it is dropped inside of another runtime.
-            runtime.shutdown_background();
-        }
+async fn serve(listener: TcpListener, items: Items) {
+    loop {
+        let Ok((stream, _)) = listener.accept().await else { continue };
+        let items = Arc::clone(&items);
+        tokio::spawn(async move {
+            let service = service_fn(move |request| {
+                let answer = answer(&request, &items);
+                async move { Ok::<_, Infallible>(answer) }
+            });
+            let connection = ConnectionBuilder::new(TokioExecutor::new());
+            // A client that goes away is its own business.
+            let _ = connection.serve_connection(TokioIo::new(stream), service).await;
+        });
     }
 }
 

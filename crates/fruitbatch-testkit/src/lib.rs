@@ -1,5 +1,6 @@
 //! What the tests of several crates share; no crate depends on it outside its tests.
 //!
+//! * [`browser`]: what a page becomes in a real browser.
 //! * [`certificates`]: an authority for the length of a test.
 //! * [`dynamodb_server`]: a server that speaks DynamoDB's protocol.
 //! * [`ec2_metadata`]: EC2's metadata service, which announces what a test has it announce.
@@ -13,6 +14,8 @@
 //!   milliseconds.
 //! * [`trace_collector`]: what traces are sent to.
 
+mod background;
+pub mod browser;
 pub mod certificates;
 pub mod dynamodb_server;
 pub mod ec2_metadata;

@@ -1,6 +1,5 @@
 //! An OpenTelemetry collector in this process: what it was sent is there to be looked at.
 
-use std::net::Ipv4Addr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use opentelemetry_proto::tonic::collector::trace::v1::trace_service_server::{
@@ -11,10 +10,10 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 };
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
 use opentelemetry_proto::tonic::resource::v1::Resource;
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
 use tokio_stream::wrappers::TcpListenerStream;
 use tonic::{Request, Response, Status, async_trait};
+
+use crate::background::Background;
 
 /// A span, as far as tests ask.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,9 +32,8 @@ pub struct Span {
 
 /// A running collector of traces over gRPC; dropping it stops it.
 pub struct TraceCollector {
-    endpoint_url: String,
     received: Received,
-    runtime: Option<Runtime>,
+    server: Background,
 }
 
 #[derive(Clone, Default)]
@@ -47,40 +45,24 @@ impl TraceCollector {
     /// # Panics
     /// If no port or no thread can be had.
     pub fn start() -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .expect("a thread for this test's collector");
-        let listener = runtime.block_on(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))).expect("a port is free");
-        let address = listener.local_addr().expect("it is bound");
         let received = Received::default();
         let service = TraceServiceServer::new(received.clone());
-        runtime.spawn(
+        let server = Background::start(|listener| {
             tonic::transport::Server::builder()
                 .add_service(service)
-                .serve_with_incoming(TcpListenerStream::new(listener)),
-        );
-        Self { endpoint_url: format!("http://{address}"), received, runtime: Some(runtime) }
+                .serve_with_incoming(TcpListenerStream::new(listener))
+        });
+        Self { received, server }
     }
 
     /// For `OTEL_EXPORTER_OTLP_ENDPOINT`.
     pub fn endpoint_url(&self) -> &str {
-        &self.endpoint_url
+        self.server.endpoint_url()
     }
 
     /// The spans it was sent so far, in the order in which they came.
     pub fn spans(&self) -> Vec<Span> {
         self.received.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-}
-
-impl Drop for TraceCollector {
-    fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
-            // Also where it is dropped inside of another runtime.
-            runtime.shutdown_background();
-        }
     }
 }
 

@@ -3,10 +3,10 @@
 #![allow(clippy::float_cmp, reason = "counts are whole numbers")]
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
 use std::path::Path;
 use std::process::Command;
 
+use fruitbatch_testkit::browser::in_browser;
 use fruitbatch_testkit::certificates::Authority;
 use fruitbatch_testkit::ec2_metadata::Ec2Metadata;
 use fruitbatch_testkit::trace_collector::{Span, TraceCollector};
@@ -215,27 +215,9 @@ fn a_run_and_its_fleet_can_be_watched() {
 }
 
 /// What a page's document holds in a browser once its script has run; nothing where there is no browser.
-fn in_browser(test: &str, address: &str) -> Option<String> {
-    let browsers = ["chromium", "chromium-browser", "google-chrome"];
-    for browser in browsers {
-        let home = tempfile::tempdir().expect("a temp dir can be made");
-        let mut command = Command::new(browser);
-        command.args(["--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]);
-        command.arg(format!("--user-data-dir={}", home.path().display()));
-        // Time for the page to ask for its figures more than once, over before it is if nothing else goes on.
-        command.args(["--virtual-time-budget=5000", "--dump-dom"]).arg(format!("http://{address}/"));
-        match command.output() {
-            Ok(output) => {
-                let said = String::from_utf8_lossy(&output.stderr).into_owned();
-                assert!(output.status.success(), "{said}");
-                return Some(String::from_utf8(output.stdout).expect("is text"));
-            }
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            Err(error) => panic!("{browser}: {error}"),
-        }
-    }
-    eprintln!("SKIPPED: {test}: there is none of {}", browsers.join(", "));
-    None
+fn page_in_browser(test: &str, address: &str) -> Option<String> {
+    // Time for the page to ask for its figures more than once, over before it is if nothing else goes on.
+    in_browser(test, &format!("http://{address}/"), &["--virtual-time-budget=5000"])
 }
 
 #[test]
@@ -248,7 +230,7 @@ fn the_page_works_in_a_browser() {
     let scheduler = Role::scheduler(&place, &["--ui", "127.0.0.1:0"]);
     let mut executor = Role::executor(&place, &scheduler, &[]);
     let page = scheduler.page.as_ref().expect("it has a page");
-    let Some(idle) = in_browser(test, page) else { return };
+    let Some(idle) = page_in_browser(test, page) else { return };
     let state: serde_json::Value =
         serde_json::from_str(&http_get(page, "/api/state").1).expect("the state is JSON");
     let host = format!("<td>{}</td>", state["executors"][0]["host"].as_str().expect("it has a name"));
@@ -261,7 +243,7 @@ fn the_page_works_in_a_browser() {
     let page = events.wait_for_page();
     events.wait_for("\"failed\":1");
     send(executor.process(), "-STOP");
-    let running = in_browser(test, &page).expect("it was there before");
+    let running = page_in_browser(test, &page).expect("it was there before");
     for part in [&host, "photos of 61", "<td>not-an-image</td>"] {
         assert!(running.contains(part), "no {part} in {running}");
     }
