@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::drawing::{Canvas, Drawn, FONT, Plot, fitted, text_style, units};
+use crate::drawing::{Canvas, Drawn, FONT, Plot, PlotName, fitted, text_style, units};
 use crate::palette::{ACCENT, DIM, LINE, TEXT};
 
 /// One bar.
@@ -17,8 +17,7 @@ pub(crate) struct Bar {
 
 /// Bars below each other, from the left.
 pub(crate) struct Bars<'a> {
-    pub(crate) name: &'a str,
-    pub(crate) title: &'a str,
+    pub(crate) name: PlotName<'a>,
     pub(crate) rows: Vec<Bar>,
     /// What is said below them.
     pub(crate) note: Option<String>,
@@ -30,12 +29,8 @@ const NAMES: i32 = 150;
 const VALUES: i32 = 90;
 
 impl Plot for Bars<'_> {
-    fn name(&self) -> &str {
+    fn name(&self) -> PlotName<'_> {
         self.name
-    }
-
-    fn title(&self) -> &str {
-        self.title
     }
 
     fn description(&self) -> String {

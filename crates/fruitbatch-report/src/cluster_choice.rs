@@ -1,17 +1,16 @@
 //! The number of clusters: a figure by number tried, and what the restarts gave.
 
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::text_anchor::VPos;
 
 use crate::data::{ClusterChoice, Restarts, TriedClusters};
-use crate::drawing::{Axes, Canvas, Drawn, FONT, Plot, draw_axes, text_style, units};
-use crate::numbers::{figure, tick};
+use crate::drawing::{Axes, Canvas, Drawn, Plot, PlotName, draw_axes, draw_beside, draw_dashed, units};
+use crate::numbers::{extent, figure, tick};
 use crate::palette::{ACCENT, CHOSEN};
 
 /// One figure of all numbers tried.
 pub(crate) struct TriedFigure<'a> {
-    name: &'static str,
-    title: &'static str,
+    name: PlotName<'static>,
     choice: &'a ClusterChoice,
     /// Number of clusters and the figure, where it is defined.
     points: Vec<(f64, f64)>,
@@ -31,10 +30,10 @@ impl<'a> TriedFigure<'a> {
         ];
         figures
             .into_iter()
-            .map(|(name, title, of)| {
+            .map(|(file, title, of)| {
                 let points =
                     choice.tried.iter().filter_map(|tried| Some((f64::from(tried.n_clusters), of(tried)?)));
-                Self { name, title, choice, points: points.collect() }
+                Self { name: PlotName { file, title }, choice, points: points.collect() }
             })
             .filter(|figure| figure.points.len() >= 2)
             .collect()
@@ -42,20 +41,15 @@ impl<'a> TriedFigure<'a> {
 }
 
 /// The range of the values with a little air around, never empty.
-fn range(values: impl Iterator<Item = f64> + Clone) -> std::ops::Range<f64> {
-    let (least, most) =
-        (values.clone().fold(f64::INFINITY, f64::min), values.fold(f64::NEG_INFINITY, f64::max));
+fn range(values: impl Iterator<Item = f64>) -> std::ops::Range<f64> {
+    let (least, most) = extent(values);
     let air = (0.08 * (most - least)).max(1e-3 * most.abs()).max(1e-9);
     least - air..most + air
 }
 
 impl Plot for TriedFigure<'_> {
-    fn name(&self) -> &str {
+    fn name(&self) -> PlotName<'_> {
         self.name
-    }
-
-    fn title(&self) -> &str {
-        self.title
     }
 
     fn description(&self) -> String {
@@ -71,23 +65,17 @@ impl Plot for TriedFigure<'_> {
     fn draw<B: DrawingBackend>(&self, canvas: &Canvas<B>) -> Drawn<B> {
         let chosen = f64::from(self.choice.n_clusters);
         let y = range(self.points.iter().map(|&(_, value)| value));
-        let numbers = self.points.iter().map(|&(number, _)| number).chain([chosen]);
+        let (fewest, most) = extent(self.points.iter().map(|&(number, _)| number).chain([chosen]));
         let axes = Axes {
             x_title: "number of clusters",
             y_title: "",
-            x: numbers.clone().fold(f64::INFINITY, f64::min) - 0.5..numbers.fold(0.0, f64::max) + 0.5,
+            x: fewest - 0.5..most + 0.5,
             y: y.clone(),
             x_label: whole,
             y_label: tick,
         };
         let mut chart = draw_axes(canvas, &axes)?;
-        let line = CHOSEN.light.stroke_width(3);
-        chart.draw_series(DashedLineSeries::new(
-            [(chosen, y.start), (chosen, y.end)],
-            units(4),
-            units(4),
-            line,
-        ))?;
+        draw_dashed(&mut chart, (chosen, y.start), (chosen, y.end))?;
         chart.draw_series(LineSeries::new(self.points.iter().copied(), ACCENT.light.stroke_width(4)))?;
         let dots = self.points.iter().map(|&point| {
             let (radius, tone) =
@@ -123,12 +111,8 @@ impl Restarts {
 }
 
 impl Plot for RestartsPlot<'_> {
-    fn name(&self) -> &'static str {
-        "restarts"
-    }
-
-    fn title(&self) -> &'static str {
-        "Inertia of each restart"
+    fn name(&self) -> PlotName<'_> {
+        PlotName { file: "restarts", title: "Inertia of each restart" }
     }
 
     fn description(&self) -> String {
@@ -157,14 +141,8 @@ impl Plot for RestartsPlot<'_> {
         });
         chart.draw_series(dots)?;
         if let Some(&inertia) = self.0.inertias.get(best) {
-            let (at, side, away) = if best * 2 < self.0.inertias.len() {
-                (best, HPos::Left, 10)
-            } else {
-                (best, HPos::Right, -10)
-            };
-            let style = text_style(FONT, &CHOSEN).pos(Pos::new(side, VPos::Center));
-            let text = Text::new(String::from("kept"), (units(away), 0), style);
-            chart.plotting_area().draw(&(EmptyElement::at((at as f64 + 1.0, inertia)) + text))?;
+            let is_right = best * 2 < self.0.inertias.len();
+            draw_beside(&chart, (best as f64 + 1.0, inertia), "kept", is_right, (10, 0), VPos::Center)?;
         }
         Ok(())
     }

@@ -11,7 +11,7 @@ use plotters::style::register_font;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::ReportError;
-use crate::palette::{CARD, DIM, LINE, Marker, Shape, TEXT, Tone, marker};
+use crate::palette::{CARD, CHOSEN, DIM, LINE, Marker, Shape, TEXT, Tone, marker};
 use crate::svg_backend::SvgBackend;
 
 /// Units a point.
@@ -27,13 +27,18 @@ pub(crate) type Canvas<B> = DrawingArea<B, Shift>;
 /// What drawing gives.
 pub(crate) type Drawn<B> = Result<(), DrawingAreaErrorKind<<B as DrawingBackend>::ErrorType>>;
 
+/// What a plot is called.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct PlotName<'a> {
+    /// Its file, without the ending.
+    pub(crate) file: &'a str,
+    /// What it shows: heading of the page's figure, and of the PNG.
+    pub(crate) title: &'a str,
+}
+
 /// Something that can be drawn.
 pub(crate) trait Plot {
-    /// Its file's name, without the ending.
-    fn name(&self) -> &str;
-
-    /// What it shows: heading of the page's figure, and of the PNG.
-    fn title(&self) -> &str;
+    fn name(&self) -> PlotName<'_>;
 
     /// What is to be seen in it, for those who don't see it.
     fn description(&self) -> String;
@@ -70,7 +75,8 @@ pub(crate) struct Picture {
 /// Draws a plot as SVG and as PNG.
 pub(crate) fn picture(plot: &impl Plot) -> Result<Picture, ReportError> {
     register_fonts();
-    let refused = |reason: String| ReportError::Drawing { plot: plot.name().to_owned(), reason };
+    let PlotName { file, title } = plot.name();
+    let refused = |reason: String| ReportError::Drawing { plot: file.to_owned(), reason };
     let size = plot.size();
     let view = (size.0 * UNITS, size.1 * UNITS);
     let mut content = String::new();
@@ -79,8 +85,8 @@ pub(crate) fn picture(plot: &impl Plot) -> Result<Picture, ReportError> {
         plot.draw(&canvas).and_then(|()| canvas.present()).map_err(|error| refused(error.to_string()))?;
     }
     Ok(Picture {
-        file: format!("{}.png", plot.name()),
-        title: plot.title().to_owned(),
+        file: format!("{file}.png"),
+        title: title.to_owned(),
         description: plot.description(),
         size,
         view,
@@ -104,7 +110,7 @@ fn png_file(plot: &impl Plot, view: (u32, u32)) -> Result<Vec<u8>, String> {
             let title = TextStyle::from(("sans-serif", font_size(14.0), FontStyle::Bold).into_font())
                 .color(&TEXT.light);
             let (heading, rest) = inside.split_vertically(TITLE);
-            heading.draw_text(&fitted(&inside, plot.title(), &title, view.0)?, &title, (0, 0))?;
+            heading.draw_text(&fitted(&inside, plot.name().title, &title, view.0)?, &title, (0, 0))?;
             let (body, below) = rest.split_vertically(view.1);
             plot.draw(&body)?;
             legend.draw(&below)?;
@@ -322,6 +328,33 @@ pub(crate) fn draw_axes<'a, B: DrawingBackend>(
         .set_all_tick_mark_size(units(4))
         .draw()?;
     Ok(chart)
+}
+
+/// Draws a dashed line between two points of a chart, in the colour of what was chosen.
+pub(crate) fn draw_dashed<B: DrawingBackend>(
+    chart: &mut Chart<'_, B>,
+    from: (f64, f64),
+    to: (f64, f64),
+) -> Drawn<B> {
+    let style = CHOSEN.light.stroke_width(3);
+    chart.draw_series(DashedLineSeries::new([from, to], units(4), units(4), style))?;
+    Ok(())
+}
+
+/// Writes what stands at a point of a chart to its right or left, so many points away from it and below it, in the colour of
+/// what was chosen.
+pub(crate) fn draw_beside<B: DrawingBackend>(
+    chart: &Chart<'_, B>,
+    point: (f64, f64),
+    text: &str,
+    is_right: bool,
+    (away, below): (i32, i32),
+    upright: VPos,
+) -> Drawn<B> {
+    let (side, away) = if is_right { (HPos::Left, away) } else { (HPos::Right, -away) };
+    let style = text_style(FONT, &CHOSEN).pos(Pos::new(side, upright));
+    let text = Text::new(text.to_owned(), (units(away), units(below)), style);
+    chart.plotting_area().draw(&(EmptyElement::at(point) + text))
 }
 
 #[cfg(test)]

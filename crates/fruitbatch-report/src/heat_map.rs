@@ -3,7 +3,7 @@
 use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-use crate::drawing::{Canvas, Drawn, FONT, Plot, fitted, text_style, units};
+use crate::drawing::{Canvas, Drawn, FONT, Plot, PlotName, fitted, text_style, units};
 use crate::numbers::count;
 use crate::palette::{ACCENT, CARD, DIM, LINE, TEXT};
 
@@ -12,8 +12,7 @@ pub(crate) const MOST_LINES: usize = 200;
 
 /// Counts with the names of their rows and columns.
 pub(crate) struct HeatMap {
-    pub(crate) name: &'static str,
-    pub(crate) title: &'static str,
+    pub(crate) name: PlotName<'static>,
     pub(crate) row_title: &'static str,
     pub(crate) column_title: &'static str,
     pub(crate) row_names: Vec<String>,
@@ -28,6 +27,15 @@ pub(crate) struct Cells {
     pub(crate) top: i32,
     /// Width and height of one.
     pub(crate) side: i32,
+}
+
+/// What one of them shows.
+struct Cell {
+    column: i32,
+    row: i32,
+    count: u64,
+    /// Of its row's counts.
+    share: f64,
 }
 
 /// What all cells have in width, if there are enough of them, in points.
@@ -97,6 +105,17 @@ impl HeatMap {
         let left = names_width(&self.row_names, side).clamp(80, LONGEST_NAME);
         Cells { left, top: TITLE + names, side }
     }
+
+    /// Row by row.
+    fn each_cell(&self) -> impl Iterator<Item = Cell> {
+        self.counts.iter().zip(0..).flat_map(|(counts, row)| {
+            let total = counts.iter().sum::<u64>().max(1);
+            counts.iter().zip(0..).map(move |(&count, column)| {
+                let share = count as f64 / total as f64;
+                Cell { column, row, count, share }
+            })
+        })
+    }
 }
 
 /// Size of the names beside cells of that side.
@@ -111,12 +130,8 @@ fn names_width(names: &[String], side: i32) -> i32 {
 }
 
 impl Plot for HeatMap {
-    fn name(&self) -> &str {
+    fn name(&self) -> PlotName<'_> {
         self.name
-    }
-
-    fn title(&self) -> &str {
-        self.title
     }
 
     fn description(&self) -> String {
@@ -141,44 +156,34 @@ impl Plot for HeatMap {
         let (columns, rows) = (self.column_names.len() as i32, self.row_names.len() as i32);
         let upright = names_width(&self.column_names, side) > side;
         let (title, name) = (text_style(FONT, &DIM), text_style(name_size(side), &TEXT));
+        let middle = |start: i32, at: i32| units(start + at * side) + units(side) / 2;
 
         let row_name = name.pos(Pos::new(HPos::Right, VPos::Center));
         for (text, row) in self.row_names.iter().zip(0..) {
             let text = fitted(canvas, text, &row_name, units(left - 14) as u32)?;
-            canvas.draw_text(
-                &text,
-                &row_name,
-                (units(left - 6), units(top + row * side) + units(side) / 2),
-            )?;
+            canvas.draw_text(&text, &row_name, (units(left - 6), middle(top, row)))?;
         }
         let above = (units(left) + units(columns * side) / 2, units(2));
         canvas.draw_text(self.column_title, &title.pos(Pos::new(HPos::Center, VPos::Top)), above)?;
         let corner = (units(left - 6), units(top - 4));
         canvas.draw_text(self.row_title, &title.pos(Pos::new(HPos::Right, VPos::Bottom)), corner)?;
         for (text, column) in self.column_names.iter().zip(0..) {
-            let middle = units(left + column * side) + units(side) / 2;
+            let x = middle(left, column);
             if upright {
                 // Turned by plotters before it is placed: what is right in the text is up.
                 let style = name.transform(FontTransform::Rotate270).pos(Pos::new(HPos::Left, VPos::Center));
                 let text = fitted(canvas, text, &name, units(top - TITLE - 8) as u32)?;
-                canvas.draw_text(&text, &style, (middle, units(top - 6)))?;
+                canvas.draw_text(&text, &style, (x, units(top - 6)))?;
             } else {
                 let style = name.pos(Pos::new(HPos::Center, VPos::Bottom));
-                canvas.draw_text(text, &style, (middle, units(top - 4)))?;
+                canvas.draw_text(text, &style, (x, units(top - 4)))?;
             }
         }
 
         // Shade by shade, so that the page has one path for each.
         let mut by_shade: Vec<Vec<(i32, i32)>> = vec![Vec::new(); SHADES as usize + 1];
-        for (counts, row) in self.counts.iter().zip(0..) {
-            let total: u64 = counts.iter().sum();
-            for (&count, column) in counts.iter().zip(0..) {
-                if count > 0 {
-                    let share = count as f64 / total as f64;
-                    by_shade[((share * SHADES as f64).ceil() as usize).min(SHADES as usize)]
-                        .push((column, row));
-                }
-            }
+        for Cell { column, row, share, .. } in self.each_cell().filter(|cell| cell.count > 0) {
+            by_shade[((share * SHADES as f64).ceil() as usize).min(SHADES as usize)].push((column, row));
         }
         let gap = i32::from(side > 12);
         for (cells, shade) in by_shade.iter().zip(0_u32..) {
@@ -193,18 +198,14 @@ impl Plot for HeatMap {
         canvas.draw(&Rectangle::new(frame, LINE.light.stroke_width(2)))?;
 
         if side >= SIDE_WITH_COUNT {
-            for (counts, row) in self.counts.iter().zip(0..) {
-                let total: u64 = counts.iter().sum();
-                for (&value, column) in counts.iter().zip(0..) {
-                    let tone = match value as f64 / total.max(1) as f64 {
-                        0.0 => DIM,
-                        share if share > 0.6 => CARD,
-                        _ => TEXT,
-                    };
-                    let style = text_style(FONT, &tone).pos(Pos::new(HPos::Center, VPos::Center));
-                    let middle = |start: i32, at: i32| units(start + at * side) + units(side) / 2;
-                    canvas.draw_text(&count(value), &style, (middle(left, column), middle(top, row)))?;
-                }
+            for Cell { column, row, count: value, share } in self.each_cell() {
+                let tone = match share {
+                    0.0 => DIM,
+                    share if share > 0.6 => CARD,
+                    _ => TEXT,
+                };
+                let style = text_style(FONT, &tone).pos(Pos::new(HPos::Center, VPos::Center));
+                canvas.draw_text(&count(value), &style, (middle(left, column), middle(top, row)))?;
             }
         }
         self.draw_scale(canvas, top + rows * side + 16)
@@ -243,8 +244,7 @@ mod tests {
 
     fn heat_map(counts: Vec<Vec<u64>>) -> HeatMap {
         HeatMap {
-            name: "contingency",
-            title: "",
+            name: PlotName { file: "contingency", title: "" },
             row_title: "label",
             column_title: "cluster",
             row_names: (0..counts.len()).map(|row| format!("label {row}")).collect(),

@@ -8,8 +8,8 @@ use plotters::prelude::*;
 use serde::Serialize;
 
 use crate::data::{LabelCount, PhotoMap};
-use crate::drawing::{Canvas, Drawn, Plot, draw_marker, units};
-use crate::numbers::{clip, cluster_name};
+use crate::drawing::{Canvas, Drawn, Plot, PlotName, draw_marker, units};
+use crate::numbers::{clip, cluster_name, extent};
 use crate::palette::{LINE, marker};
 
 /// Width and height of a map, in points.
@@ -19,8 +19,7 @@ const MARGIN: i32 = 14;
 
 /// A map whose photos all have their place and their category.
 pub(crate) struct Map<'a> {
-    pub(crate) name: &'static str,
-    pub(crate) title: &'static str,
+    pub(crate) name: PlotName<'static>,
     /// The place of each photo, in units.
     places: &'a [(i32, i32)],
     /// The category of each photo.
@@ -31,11 +30,8 @@ pub(crate) struct Map<'a> {
 
 /// Places of the photos in units: the same scale in both directions, the cloud in the middle.
 pub(crate) fn places(map: &PhotoMap) -> Vec<(i32, i32)> {
-    let bounds = |of: fn(&crate::data::MapPoint) -> f64| {
-        let values = || map.points.iter().map(of);
-        (values().fold(f64::INFINITY, f64::min), values().fold(f64::NEG_INFINITY, f64::max))
-    };
-    let ((left, right), (low, high)) = (bounds(|point| point.x), bounds(|point| point.y));
+    let (left, right) = extent(map.points.iter().map(|point| point.x));
+    let (low, high) = extent(map.points.iter().map(|point| point.y));
     // Halves, because the span itself may be beyond all numbers.
     let half_span = (right / 2.0 - left / 2.0).max(high / 2.0 - low / 2.0).max(f64::MIN_POSITIVE);
     let middle = f64::from(units(SIDE as i32)) / 2.0;
@@ -63,7 +59,8 @@ impl<'a> Map<'a> {
         if categories.contains(&None) {
             names.push((None, "no label".to_owned()));
         }
-        Self { name: "map_by_label", title: "Photos by label", places, categories, names }
+        let name = PlotName { file: "map_by_label", title: "Photos by label" };
+        Self { name, places, categories, names }
     }
 
     pub(crate) fn by_cluster(map: &PhotoMap, places: &'a [(i32, i32)]) -> Self {
@@ -79,17 +76,14 @@ impl<'a> Map<'a> {
         if categories.contains(&None) {
             names.push((None, "noise".to_owned()));
         }
-        Self { name: "map_by_cluster", title: "Photos by cluster", places, categories, names }
+        let name = PlotName { file: "map_by_cluster", title: "Photos by cluster" };
+        Self { name, places, categories, names }
     }
 }
 
 impl Plot for Map<'_> {
-    fn name(&self) -> &str {
+    fn name(&self) -> PlotName<'_> {
         self.name
-    }
-
-    fn title(&self) -> &str {
-        self.title
     }
 
     fn description(&self) -> String {

@@ -33,6 +33,11 @@ pub(crate) fn figure(number: f64) -> String {
     format!("{sign}{}.{rest}", whole.parse().map_or_else(|_| whole.to_owned(), count))
 }
 
+/// A figure with so many decimals.
+pub(crate) fn fixed(number: f64, decimals: usize) -> String {
+    format!("{number:.decimals$}").replace('-', "\u{2212}")
+}
+
 /// [`figure`] with as many digits as an axis has room for.
 pub(crate) fn tick(number: f64) -> String {
     let sign = if number < 0.0 { "\u{2212}" } else { "" };
@@ -93,6 +98,12 @@ pub(crate) fn clip(text: &str, longest: usize) -> String {
 /// What a cluster is called.
 pub(crate) fn cluster_name(cluster: i32) -> String {
     if cluster < 0 { "noise".to_owned() } else { cluster.to_string() }
+}
+
+/// The least and the most of the values; the infinities the other way round if there are none.
+pub(crate) fn extent(values: impl Iterator<Item = f64>) -> (f64, f64) {
+    values
+        .fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), value| (least.min(value), most.max(value)))
 }
 
 #[cfg(test)]

@@ -1,10 +1,12 @@
 //! What the principal components keep: the scree plot, and the cumulative explained variance.
 
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::text_anchor::VPos;
 
 use crate::data::Components;
-use crate::drawing::{Axes, Canvas, Chart, Drawn, FONT, Plot, draw_axes, text_style, units};
+use crate::drawing::{
+    Axes, Canvas, Chart, Drawn, Plot, PlotName, draw_axes, draw_beside, draw_dashed, units,
+};
 use crate::numbers::{count_of, percent, tick};
 use crate::palette::{ACCENT, CHOSEN, DIM};
 
@@ -29,24 +31,17 @@ impl Components {
 
 /// A dashed line upwards, and what it stands for.
 fn draw_cut<B: DrawingBackend>(chart: &mut Chart<'_, B>, x: f64, y: (f64, f64), text: &str) -> Drawn<B> {
-    let style = CHOSEN.light.stroke_width(3);
-    chart.draw_series(DashedLineSeries::new([(x, y.0), (x, y.1)], units(4), units(4), style))?;
+    draw_dashed(chart, (x, y.0), (x, y.1))?;
     let area = chart.plotting_area();
     let (place, pixels) = (area.map_coordinate(&(x, y.1)), area.get_x_axis_pixel_range());
     // On the side that has more room.
-    let (side, away) =
-        if place.0 < i32::midpoint(pixels.start, pixels.end) { (HPos::Left, 6) } else { (HPos::Right, -6) };
-    let style = text_style(FONT, &CHOSEN).pos(Pos::new(side, VPos::Top));
-    area.draw(&(EmptyElement::at((x, y.1)) + Text::new(text.to_owned(), (units(away), units(2)), style)))
+    let is_right = place.0 < i32::midpoint(pixels.start, pixels.end);
+    draw_beside(chart, (x, y.1), text, is_right, (6, 2), VPos::Top)
 }
 
 impl Plot for Scree<'_> {
-    fn name(&self) -> &'static str {
-        "scree"
-    }
-
-    fn title(&self) -> &'static str {
-        "Explained variance of each component"
+    fn name(&self) -> PlotName<'_> {
+        PlotName { file: "scree", title: "Explained variance of each component" }
     }
 
     fn description(&self) -> String {
@@ -91,12 +86,8 @@ impl Plot for Scree<'_> {
 }
 
 impl Plot for CumulativeVariance<'_> {
-    fn name(&self) -> &'static str {
-        "cumulative_variance"
-    }
-
-    fn title(&self) -> &'static str {
-        "Explained variance of the first components together"
+    fn name(&self) -> PlotName<'_> {
+        PlotName { file: "cumulative_variance", title: "Explained variance of the first components together" }
     }
 
     fn description(&self) -> String {
@@ -136,16 +127,11 @@ impl Plot for CumulativeVariance<'_> {
         let line = std::iter::once((0.0, 0.0)).chain(drawn.map(|(_, &point)| point));
         chart.draw_series(LineSeries::new(line, ACCENT.light.stroke_width(4)))?;
         let (x, y) = sums[kept - 1];
-        let style = CHOSEN.light.stroke_width(3);
-        chart.draw_series(DashedLineSeries::new([(x, 0.0), (x, y)], units(4), units(4), style))?;
-        chart.draw_series(DashedLineSeries::new([(0.0, y), (x, y)], units(4), units(4), style))?;
+        draw_dashed(&mut chart, (x, 0.0), (x, y))?;
+        draw_dashed(&mut chart, (0.0, y), (x, y))?;
         chart.draw_series([Circle::new((x, y), units(4), CHOSEN.light.filled())])?;
         let text = format!("{}: {}", count_of(kept as u64, "component", "components"), percent(y));
         // Below and to the right of the point, where the line never is; at the right edge, to the left of it.
-        let (side, away) = if x < 0.6 * axes.x.end { (HPos::Left, 10) } else { (HPos::Right, -10) };
-        let style = text_style(FONT, &CHOSEN).pos(Pos::new(side, VPos::Top));
-        chart
-            .plotting_area()
-            .draw(&(EmptyElement::at((x, y)) + Text::new(text, (units(away), units(6)), style)))
+        draw_beside(&chart, (x, y), &text, x < 0.6 * axes.x.end, (10, 6), VPos::Top)
     }
 }

@@ -12,7 +12,7 @@ use crate::data::{
     Classifier, ClusterChoice, Components, Contingency, Counts, Failures, Figures, LabelCount, ReportData,
     Restarts, SheetPhoto, Silhouettes, StageSeconds,
 };
-use crate::drawing::{Picture, UNITS, draw_marker, picture};
+use crate::drawing::{Picture, Plot, PlotName, UNITS, draw_marker, picture};
 use crate::heat_map::{Cells, HeatMap};
 use crate::map::Map;
 use crate::numbers::{clip, cluster_name, count, count_of, duration, exact, figure, percent};
@@ -116,7 +116,7 @@ impl<'a> Sections<'a> {
         this.stages(&data.stages)?;
         if !data.lineage.is_empty() {
             let list = LineageList { facts: &shown_facts(&data.lineage) };
-            this.push("lineage", "Lineage", "Lineage", html(&list)?);
+            this.push_part("lineage", "Lineage", "Lineage", &list)?;
         }
         Ok(this)
     }
@@ -171,8 +171,19 @@ impl<'a> Sections<'a> {
         self.parts.push(Section { id, short, title, html });
     }
 
+    fn push_part(
+        &mut self,
+        id: &'static str,
+        short: &'static str,
+        title: &'static str,
+        part: &impl Template,
+    ) -> Result<(), ReportError> {
+        self.push(id, short, title, html(part)?);
+        Ok(())
+    }
+
     /// Draws a plot and keeps its file.
-    fn draw(&mut self, plot: &impl crate::drawing::Plot) -> Result<Picture, ReportError> {
+    fn draw(&mut self, plot: &impl Plot) -> Result<Picture, ReportError> {
         let mut drawn = picture(plot)?;
         self.plots.insert(drawn.file.clone(), std::mem::take(&mut drawn.png));
         Ok(drawn)
@@ -253,7 +264,7 @@ impl<'a> Sections<'a> {
             .collect();
         if !shown.is_empty() {
             let table = FiguresTable { figures: shown };
-            self.push("figures", "Figures", "How good the clusters are", html(&table)?);
+            self.push_part("figures", "Figures", "How good the clusters are", &table)?;
         }
         Ok(())
     }
@@ -277,19 +288,17 @@ impl<'a> Sections<'a> {
                 count_of(rest_photos, "photo", "photos")
             )
         });
-        let plot =
-            Bars { name: "label_counts", title: "Number of photos by label", rows: bars.collect(), note };
+        let plot = Bars {
+            name: PlotName { file: "label_counts", title: "Number of photos by label" },
+            rows: bars.collect(),
+            note,
+        };
         let picture = self.draw(&plot)?;
         let all = labels.iter().fold(0_u64, |sum, label| sum.saturating_add(label.photos));
-        let rows = labels.iter().take(MOST_ROWS).map(|label| {
+        let columns = vec![Column::text("label"), Column::number("photos"), Column::number("share")];
+        let table = first_rows("Number of photos by label", columns, labels.iter(), |label| {
             vec![name(label), count(label.photos), percent(label.photos as f64 / all.max(1) as f64)]
         });
-        let table = Table {
-            caption: caption("Number of photos by label", labels.len()),
-            columns: vec![Column::text("label"), Column::number("photos"), Column::number("share")],
-            rows: rows.collect(),
-            ..Table::default()
-        };
         let lead = match (labels.iter().map(|label| label.photos).min(), labels.len()) {
             (Some(least), 2..) if least == labels[0].photos => {
                 format!("{} labels with {} each.", labels.len(), count_of(least, "photo", "photos"))
@@ -303,30 +312,24 @@ impl<'a> Sections<'a> {
             _ => "One label only: figures against labels say nothing here.".to_owned(),
         };
         let part = Plots { lead, pictures: vec![&picture], folded: vec![table], ..Plots::default() };
-        self.push("labels", "Labels", "Labels", html(&part)?);
-        Ok(())
+        self.push_part("labels", "Labels", "Labels", &part)
     }
 
     fn components(&mut self, components: &Components) -> Result<(), ReportError> {
         let pictures = [self.draw(&Scree(components))?, self.draw(&CumulativeVariance(components))?];
         let mut sum = 0.0;
-        let ratios = components.explained_variance_ratio.iter().enumerate().take(MOST_ROWS);
-        let rows = ratios.map(|(component, &ratio)| {
+        let columns = vec![
+            Column::text("component"),
+            Column::number("of the variance"),
+            Column::number("together"),
+            Column::text("kept"),
+        ];
+        let ratios = components.explained_variance_ratio.iter().enumerate();
+        let table = first_rows("Explained variance by component", columns, ratios, |(component, &ratio)| {
             sum += ratio;
             let kept = if component < components.n_components { "yes" } else { "no" };
             vec![(component + 1).to_string(), percent(ratio), percent(sum), kept.to_owned()]
         });
-        let table = Table {
-            caption: caption("Explained variance by component", components.explained_variance_ratio.len()),
-            columns: vec![
-                Column::text("component"),
-                Column::number("of the variance"),
-                Column::number("together"),
-                Column::text("kept"),
-            ],
-            rows: rows.collect(),
-            ..Table::default()
-        };
         let lead = format!(
             "Principal components are the directions along which the photos' features differ most. {} of {} are kept; \
              together they explain {} of the variance.",
@@ -336,8 +339,7 @@ impl<'a> Sections<'a> {
         );
         let part =
             Plots { lead, pictures: pictures.iter().collect(), folded: vec![table], ..Plots::default() };
-        self.push("components", "Components", "Principal components", html(&part)?);
-        Ok(())
+        self.push_part("components", "Components", "Principal components", &part)
     }
 
     fn map_section(
@@ -366,8 +368,7 @@ impl<'a> Sections<'a> {
         }
         let names = contingency.labels.iter();
         let heat_map = HeatMap {
-            name: "contingency",
-            title: "Number of photos by label and cluster",
+            name: PlotName { file: "contingency", title: "Number of photos by label and cluster" },
             row_title: "label",
             column_title: "cluster",
             row_names: names
@@ -401,7 +402,7 @@ impl<'a> Sections<'a> {
         let table = Table {
             id,
             style: "counts",
-            caption: heat_map.title.to_owned(),
+            caption: heat_map.name.title.to_owned(),
             columns: columns.collect(),
             rows: rows.collect(),
         };
@@ -493,24 +494,20 @@ impl<'a> Sections<'a> {
 
     fn silhouettes(&mut self, silhouettes: &Silhouettes) -> Result<(), ReportError> {
         let picture = self.draw(&SilhouettePlot(silhouettes))?;
-        let rows = silhouettes.clusters.iter().take(MOST_ROWS).map(|cluster| {
+        let columns = vec![
+            Column::text("cluster"),
+            Column::number("mean"),
+            Column::number("photos"),
+            Column::number("below 0"),
+        ];
+        let clusters = silhouettes.clusters.iter();
+        let table = first_rows("Silhouettes by cluster", columns, clusters, |cluster| {
             let below_zero = cluster.values.iter().filter(|&&value| value < 0.0).count();
             let sampled = cluster.values.len();
             let shown =
                 |number: usize| if sampled == 0 { "\u{2013}".to_owned() } else { count(number as u64) };
             vec![cluster_name(cluster.cluster), figure(cluster.mean), shown(sampled), shown(below_zero)]
         });
-        let table = Table {
-            caption: caption("Silhouettes by cluster", silhouettes.clusters.len()),
-            columns: vec![
-                Column::text("cluster"),
-                Column::number("mean"),
-                Column::number("photos"),
-                Column::number("below 0"),
-            ],
-            rows: rows.collect(),
-            ..Table::default()
-        };
         let blades = if silhouettes.clusters.iter().any(|cluster| !cluster.values.is_empty()) {
             "Each blade is a cluster, its photos from the best to the worst: broad blades lie well apart from the others, and what \
              reaches left of 0 lies nearer to another cluster."
@@ -529,8 +526,7 @@ impl<'a> Sections<'a> {
             folded: vec![table],
             ..Plots::default()
         };
-        self.push("silhouettes", "Silhouettes", "Silhouettes", html(&part)?);
-        Ok(())
+        self.push_part("silhouettes", "Silhouettes", "Silhouettes", &part)
     }
 
     fn cluster_choice(&mut self, choice: &ClusterChoice) -> Result<(), ReportError> {
@@ -538,7 +534,14 @@ impl<'a> Sections<'a> {
             TriedFigure::all(choice).iter().map(|figure| self.draw(figure)).collect();
         let pictures = pictures?;
         let shown = |value: Option<f64>| value.map_or_else(|| "\u{2013}".to_owned(), figure);
-        let rows = choice.tried.iter().take(MOST_ROWS).map(|tried| {
+        let columns = vec![
+            Column::text("clusters"),
+            Column::number("silhouette"),
+            Column::number("inertia"),
+            Column::number("Calinski-Harabasz"),
+            Column::number("Davies-Bouldin"),
+        ];
+        let table = first_rows("Figures by number of clusters", columns, choice.tried.iter(), |tried| {
             vec![
                 tried.n_clusters.to_string(),
                 shown(tried.silhouette),
@@ -547,26 +550,13 @@ impl<'a> Sections<'a> {
                 shown(tried.davies_bouldin),
             ]
         });
-        let table = Table {
-            caption: caption("Figures by number of clusters", choice.tried.len()),
-            columns: vec![
-                Column::text("clusters"),
-                Column::number("silhouette"),
-                Column::number("inertia"),
-                Column::number("Calinski-Harabasz"),
-                Column::number("Davies-Bouldin"),
-            ],
-            rows: rows.collect(),
-            ..Table::default()
-        };
         let part = Plots {
             lead: format!("{} clusters were chosen. {}", choice.n_clusters, clip(&choice.why, LONGEST_TEXT)),
             pictures: pictures.iter().collect(),
             folded: vec![table],
             ..Plots::default()
         };
-        self.push("choice", "Choice of k", "The number of clusters", html(&part)?);
-        Ok(())
+        self.push_part("choice", "Choice of k", "The number of clusters", &part)
     }
 
     fn restarts(&mut self, restarts: &Restarts) -> Result<(), ReportError> {
@@ -582,24 +572,28 @@ impl<'a> Sections<'a> {
             count_of(restarts.inertias.len() as u64, "time", "times"),
             percent(restarts.spread())
         );
-        let rows = restarts.inertias.iter().enumerate().take(MOST_ROWS);
-        let rows = rows.map(|(restart, &inertia)| vec![(restart + 1).to_string(), figure(inertia)]);
-        let table = Table {
-            caption: caption("Inertia of each restart", restarts.inertias.len()),
-            columns: vec![Column::text("restart"), Column::number("inertia")],
-            rows: rows.collect(),
-            ..Table::default()
-        };
+        let columns = vec![Column::text("restart"), Column::number("inertia")];
+        let inertias = restarts.inertias.iter().enumerate();
+        let table = first_rows("Inertia of each restart", columns, inertias, |(restart, &inertia)| {
+            vec![(restart + 1).to_string(), figure(inertia)]
+        });
         let part = Plots { lead, pictures: vec![&picture], folded: vec![table], ..Plots::default() };
-        self.push("restarts", "Restarts", "Restarts", html(&part)?);
-        Ok(())
+        self.push_part("restarts", "Restarts", "Restarts", &part)
     }
 
     fn classifier(&mut self, classifier: &Classifier) -> Result<(), ReportError> {
         let shown =
             |value: Option<f64>| value.map_or_else(|| "\u{2013}".to_owned(), |value| format!("{value:.3}"));
         let name = |label: &str| clip(label, LONGEST_NAME);
-        let rows = classifier.labels.iter().take(MOST_ROWS).map(|label| {
+        let columns = vec![
+            Column::text("label"),
+            Column::number("precision"),
+            Column::number("recall"),
+            Column::number("F1"),
+            Column::number("photos"),
+        ];
+        let labels = classifier.labels.iter();
+        let table = first_rows("How well each label is known", columns, labels, |label| {
             vec![
                 name(&label.label),
                 shown(label.precision),
@@ -608,22 +602,9 @@ impl<'a> Sections<'a> {
                 count(label.support),
             ]
         });
-        let table = Table {
-            caption: caption("How well each label is known", classifier.labels.len()),
-            columns: vec![
-                Column::text("label"),
-                Column::number("precision"),
-                Column::number("recall"),
-                Column::number("F1"),
-                Column::number("photos"),
-            ],
-            rows: rows.collect(),
-            ..Table::default()
-        };
         let names: Vec<String> = classifier.labels.iter().map(|label| name(&label.label)).collect();
         let heat_map = HeatMap {
-            name: "confusion",
-            title: "Confusion of labels",
+            name: PlotName { file: "confusion", title: "Confusion of labels" },
             row_title: "label",
             column_title: "given label",
             row_names: names.clone(),
@@ -648,8 +629,7 @@ impl<'a> Sections<'a> {
         if counts.failures == 0 {
             let lead = format!("All {} could be used.", count_of(counts.listed, "photo", "photos"));
             let part = Plots { lead, ..Plots::default() };
-            self.push("failures", "Failures", "Failures", html(&part)?);
-            return Ok(());
+            return self.push_part("failures", "Failures", "Failures", &part);
         }
         let mut reasons: Vec<(&String, u64)> =
             failures.by_reason.iter().map(|(reason, &photos)| (reason, photos)).collect();
@@ -659,8 +639,11 @@ impl<'a> Sections<'a> {
             value: *photos as f64,
             text: count(*photos),
         });
-        let plot =
-            Bars { name: "failures", title: "Failed photos by reason", rows: bars.collect(), note: None };
+        let plot = Bars {
+            name: PlotName { file: "failures", title: "Failed photos by reason" },
+            rows: bars.collect(),
+            note: None,
+        };
         let picture = self.draw(&plot)?;
         let shown: Vec<Vec<String>> = failures
             .first
@@ -691,8 +674,7 @@ impl<'a> Sections<'a> {
             tables: if table.rows.is_empty() { Vec::new() } else { vec![table] },
             ..Plots::default()
         };
-        self.push("failures", "Failures", "Failures", html(&part)?);
-        Ok(())
+        self.push_part("failures", "Failures", "Failures", &part)
     }
 
     fn stages(&mut self, stages: &[StageSeconds]) -> Result<(), ReportError> {
@@ -705,20 +687,20 @@ impl<'a> Sections<'a> {
             value: stage.seconds.max(0.0),
             text: duration(stage.seconds.max(0.0)),
         });
-        let plot = Bars { name: "stages", title: "Time of each stage", rows: bars.collect(), note: None };
-        let picture = self.draw(&plot)?;
-        let rows = stages.iter().take(MOST_ROWS).map(|stage| vec![name(stage), exact(stage.seconds)]);
-        let table = Table {
-            caption: caption("Seconds by stage", stages.len()),
-            columns: vec![Column::text("stage"), Column::number("seconds")],
-            rows: rows.collect(),
-            ..Table::default()
+        let plot = Bars {
+            name: PlotName { file: "stages", title: "Time of each stage" },
+            rows: bars.collect(),
+            note: None,
         };
+        let picture = self.draw(&plot)?;
+        let columns = vec![Column::text("stage"), Column::number("seconds")];
+        let table = first_rows("Seconds by stage", columns, stages.iter(), |stage| {
+            vec![name(stage), exact(stage.seconds)]
+        });
         let all: f64 = stages.iter().map(|stage| stage.seconds.max(0.0)).sum();
         let lead = format!("{} in all.", duration(all));
         let part = Plots { lead, pictures: vec![&picture], folded: vec![table], ..Plots::default() };
-        self.push("stages", "Time", "Where the time went", html(&part)?);
-        Ok(())
+        self.push_part("stages", "Time", "Where the time went", &part)
     }
 }
 
@@ -742,13 +724,19 @@ pub(crate) fn sheet_photos(data: &ReportData) -> impl Iterator<Item = &SheetPhot
     })
 }
 
-/// What a table is called; of long ones, that only the first rows are there.
-fn caption(title: &str, rows: usize) -> String {
-    if rows > MOST_ROWS {
-        format!("{title}: the first {} of {}", count(MOST_ROWS as u64), count(rows as u64))
+/// A table with a row for each item; of many only the first ones, which its title says then.
+fn first_rows<T>(
+    title: &str,
+    columns: Vec<Column>,
+    items: impl ExactSizeIterator<Item = T>,
+    row: impl FnMut(T) -> Vec<String>,
+) -> Table {
+    let caption = if items.len() > MOST_ROWS {
+        format!("{title}: the first {} of {}", count(MOST_ROWS as u64), count(items.len() as u64))
     } else {
         title.to_owned()
-    }
+    };
+    Table { caption, columns, rows: items.take(MOST_ROWS).map(row).collect(), ..Table::default() }
 }
 
 /// The markers of a map's groups with their names.
@@ -764,7 +752,7 @@ fn legend(map: &Map<'_>) -> Result<Vec<LegendEntry>, ReportError> {
                 draw_marker(&canvas, (middle, middle), middle - 5, marker(*category))
                     .and_then(|()| canvas.present())
                     .map_err(|error| ReportError::Drawing {
-                        plot: map.name.to_owned(),
+                        plot: map.name.file.to_owned(),
                         reason: error.to_string(),
                     })?;
             }

@@ -4,8 +4,8 @@ use plotters::prelude::*;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::data::{ClusterSilhouette, Silhouettes};
-use crate::drawing::{Canvas, Drawn, FONT, Plot, text_style, units};
-use crate::numbers::{cluster_name, figure, tick};
+use crate::drawing::{Canvas, Drawn, FONT, Plot, PlotName, text_style, units};
+use crate::numbers::{cluster_name, figure, fixed, tick};
 use crate::palette::{ACCENT, CHOSEN, DIM, LINE, TEXT};
 
 /// Clusters that are drawn, the first ones.
@@ -59,12 +59,8 @@ impl SilhouettePlot<'_> {
 }
 
 impl Plot for SilhouettePlot<'_> {
-    fn name(&self) -> &'static str {
-        "silhouette"
-    }
-
-    fn title(&self) -> &'static str {
-        "Silhouettes by cluster"
+    fn name(&self) -> PlotName<'_> {
+        PlotName { file: "silhouette", title: "Silhouettes by cluster" }
     }
 
     fn description(&self) -> String {
@@ -131,18 +127,13 @@ impl Plot for SilhouettePlot<'_> {
             let name = text_style(size, &TEXT).pos(Pos::new(HPos::Right, VPos::Center));
             canvas.draw_text(&cluster_name(cluster.cluster), &name, (units(LEFT - 10), middle))?;
             let mean = text_style(size, &DIM).pos(Pos::new(HPos::Left, VPos::Center));
-            let text = format!("{:.2}", cluster.mean).replace('-', "\u{2212}");
-            canvas.draw_text(&text, &mean, (units(WIDTH - RIGHT + 10), middle))?;
+            canvas.draw_text(&fixed(cluster.mean, 2), &mean, (units(WIDTH - RIGHT + 10), middle))?;
             top += height + GAP;
         }
         let mean = place(self.0.mean);
         canvas.draw(&PathElement::new([(mean, units(TOP)), (mean, bottom)], CHOSEN.light.stroke_width(3)))?;
         let label = text_style(FONT, &CHOSEN).pos(Pos::new(HPos::Center, VPos::Top));
-        canvas.draw_text(
-            &format!("mean {:.3}", self.0.mean).replace('-', "\u{2212}"),
-            &label,
-            (mean, units(3)),
-        )?;
+        canvas.draw_text(&format!("mean {}", fixed(self.0.mean, 3)), &label, (mean, units(3)))?;
         let head = text_style(FONT, &DIM);
         let cluster = head.pos(Pos::new(HPos::Right, VPos::Top));
         canvas.draw_text("cluster", &cluster, (units(LEFT - 10), units(3)))?;
