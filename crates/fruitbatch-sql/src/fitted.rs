@@ -45,6 +45,11 @@ impl Question {
             Self::NearestLabel => "nearest_label_of",
         }
     }
+
+    /// What the function of this name asks, if it is one of these.
+    pub(crate) fn of_function(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|question| question.function() == name)
+    }
 }
 
 /// One of the functions. Null where the features are.

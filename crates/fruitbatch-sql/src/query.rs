@@ -215,7 +215,7 @@ impl Visitor for Names {
         let FunctionArguments::List(list) = &function.args else { return ControlFlow::Continue(()) };
         let name = folded(&function.name);
         let second = list.args.get(1).and_then(text);
-        if let Some(question) = Question::ALL.into_iter().find(|question| question.function() == name) {
+        if let Some(question) = Question::of_function(&name) {
             let Some(place) = second.filter(|_| list.args.len() == 2) else {
                 let example = match question {
                     Question::Cluster => "cluster_of(features, 'out')",

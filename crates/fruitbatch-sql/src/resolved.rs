@@ -134,9 +134,7 @@ impl fmt::Debug for ResolvedTables {
 impl TableFunctionImpl for ResolvedTables {
     fn call_with_args(&self, arguments: TableFunctionArgs<'_, '_>) -> Result<Arc<dyn TableProvider>> {
         let table = match arguments.exprs() {
-            [Expr::Literal(place, _)] => place
-                .try_as_str()
-                .flatten()
+            [argument] => literal_text(argument)
                 .and_then(|place| self.resolved.tables.get(&(self.function, place.to_owned()))),
             _ => None,
         };
@@ -177,7 +175,7 @@ impl FunctionRewrite for ResolvedFunctions {
             function.args.push(Expr::Literal(ScalarValue::Utf8(Some(store.clone())), None));
             return Ok(Transformed::yes(Expr::ScalarFunction(function)));
         }
-        let question = Question::ALL.into_iter().find(|question| question.function() == function.name());
+        let question = Question::of_function(function.name());
         let model =
             function.args.get(1).and_then(literal_text).and_then(|place| self.resolved.models.get(place));
         let (Some(question), Some(model)) = (question, model) else {
