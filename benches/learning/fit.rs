@@ -6,7 +6,7 @@ use std::num::NonZeroUsize;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use fruitbatch_learn::{ClusterCount, Components, KMeans, LearnSpec, fit};
+use fruitbatch_learn::{ClusterCount, Components, KMeans, LearnSpec, RowBlocks, fit};
 use linfa::DatasetBase;
 use linfa::traits::Fit;
 use ndarray::Array2;
@@ -48,7 +48,8 @@ fn measure(file: &str, [components, clusters, seed, threads]: [&str; 4]) -> Resu
     let fitted = fit(features.view(), None, None, &spec, threads)?;
 
     // The same start, stopped behind its first round: what the start costs.
-    let rows = DatasetBase::from(fitted.projected.view());
+    let scores = fitted.projected.to_matrix()?;
+    let rows = DatasetBase::from(scores.view());
     let began = Instant::now();
     KMeans::params(clusters).n_init(1).max_iter(1).seed(seed).threads(threads).fit(&rows)?;
     let first_round = began.elapsed();

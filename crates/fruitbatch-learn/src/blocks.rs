@@ -8,7 +8,10 @@
 //! still give the same bits, and a run of n blocks needs about 2 log2(n) values in memory, not n.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::num::NonZeroUsize;
+use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use crate::LearnError;
@@ -139,6 +142,12 @@ pub fn block_count(rows: usize) -> usize {
     rows.div_ceil(ROWS_PER_BLOCK)
 }
 
+/// The rows of block number `block` of `rows` rows; none behind the last block.
+pub fn rows_of_block(block: usize, rows: usize) -> Range<usize> {
+    let first = block.saturating_mul(ROWS_PER_BLOCK).min(rows);
+    first..rows.min(first.saturating_add(ROWS_PER_BLOCK))
+}
+
 /// Runs `work` on each item (one for each block, in order) on up to `threads` threads and merges what it returns in the
 /// fixed tree. `None` without items.
 pub(crate) fn reduce_blocks<I, M, W>(threads: NonZeroUsize, items: Vec<I>, work: W) -> Option<M>
@@ -147,18 +156,58 @@ where
     M: Merge + Send,
     W: Fn(usize, I) -> M + Sync,
 {
-    let run = |first_block: usize, items: Vec<I>| {
-        let mut results = BlockAccumulator::new();
-        for (offset, item) in items.into_iter().enumerate() {
-            let block = first_block + offset;
-            results.add_block(block as u64, work(block, item)).expect("each block is visited once");
+    let Ok(merged) = try_reduce_blocks(threads, items, |block, item| Ok::<M, Infallible>(work(block, item)));
+    merged
+}
+
+/// As [`reduce_blocks`], for work that may fail: with the error of the first block that failed.
+pub(crate) fn try_reduce_blocks<I, M, E, W>(
+    threads: NonZeroUsize,
+    items: Vec<I>,
+    work: W,
+) -> Result<Option<M>, E>
+where
+    I: Send,
+    M: Merge + Send,
+    E: Send,
+    W: Fn(usize, I) -> Result<M, E> + Sync,
+{
+    reduce_shares(threads, items, |first_block, items, is_in_vain| {
+        collect_blocks(first_block, items.into_iter(), is_in_vain, &work)
+    })
+}
+
+/// The results of the blocks from `first_block` on; of some of them if `is_in_vain` says that nobody wants them any more.
+pub(crate) fn collect_blocks<I, M: Merge, E>(
+    first_block: usize,
+    items: impl Iterator<Item = I>,
+    is_in_vain: &dyn Fn() -> bool,
+    work: impl Fn(usize, I) -> Result<M, E>,
+) -> Result<BlockAccumulator<M>, E> {
+    let mut results = BlockAccumulator::new();
+    for (block, item) in (first_block..).zip(items) {
+        if is_in_vain() {
+            break;
         }
-        results
-    };
+        results.add_block(block as u64, work(block, item)?).expect("each block is visited once");
+    }
+    Ok(results)
+}
+
+/// Deals the items (one for each block, in order) out to up to `threads` threads, in contiguous shares of equal size, and merges
+/// what `run` makes of the shares. It is told the number of its first block, and whether a share before its own has failed
+/// meanwhile. The error is the one of the first share that fails, whichever fails first in time.
+pub(crate) fn reduce_shares<I, M, E, R>(threads: NonZeroUsize, items: Vec<I>, run: R) -> Result<Option<M>, E>
+where
+    I: Send,
+    M: Merge + Send,
+    E: Send,
+    R: Fn(usize, Vec<I>, &dyn Fn() -> bool) -> Result<BlockAccumulator<M>, E> + Sync,
+{
     let item_count = items.len();
     let thread_count = threads.get().min(item_count);
     if thread_count <= 1 {
-        return run(0, items).finish();
+        return Ok(run(0, items, &|| false)?.finish());
     }
     // Equal work in each block, so equal and contiguous shares; contiguous ones merge most of their blocks on their thread.
     let mut items = items.into_iter();
@@ -168,19 +217,32 @@ where
             (start, items.by_ref().take(end - start).collect())
         })
         .collect();
-    let run = &run;
-    let mut all = BlockAccumulator::new();
+    let (run, first_failed) = (&run, &AtomicUsize::new(usize::MAX));
+    let mut all = Ok(BlockAccumulator::new());
     thread::scope(|scope| {
-        let workers: Vec<_> =
-            shares.into_iter().map(|(start, share)| scope.spawn(move || run(start, share))).collect();
+        let workers: Vec<_> = shares
+            .into_iter()
+            .enumerate()
+            .map(|(index, (start, share))| {
+                scope.spawn(move || {
+                    let results = run(start, share, &|| first_failed.load(Ordering::Relaxed) < index);
+                    if results.is_err() {
+                        first_failed.fetch_min(index, Ordering::Relaxed);
+                    }
+                    results
+                })
+            })
+            .collect();
         for worker in workers {
-            match worker.join() {
-                Ok(results) => all.absorb(results).expect("each block is in one share"),
-                Err(panic) => std::panic::resume_unwind(panic),
+            match (worker.join(), &mut all) {
+                (Ok(Ok(results)), Ok(all)) => all.absorb(results).expect("each block is in one share"),
+                (Ok(Err(error)), Ok(_)) => all = Err(error),
+                (Ok(_), Err(_)) => {}
+                (Err(panic), _) => std::panic::resume_unwind(panic),
             }
         }
     });
-    all.finish()
+    Ok(all?.finish())
 }
 
 #[cfg(test)]
@@ -230,6 +292,17 @@ mod tests {
             assert_eq!(order, (0..29).map(|index| (index, index)).collect::<Vec<_>>());
         }
         assert_eq!(reduce_blocks(NonZeroUsize::MIN, Vec::<()>::new(), |_, ()| 1.0), None);
+    }
+
+    #[test]
+    fn of_several_failures_the_first_block_is_told_whichever_comes_first_in_time() {
+        for threads in 1..6 {
+            let threads = NonZeroUsize::new(threads).unwrap();
+            let failure = try_reduce_blocks(threads, (0..40).collect(), |_, item: usize| {
+                if item % 13 == 5 { Err(item) } else { Ok(()) }
+            });
+            assert_eq!(failure, Err(5));
+        }
     }
 
     #[test]

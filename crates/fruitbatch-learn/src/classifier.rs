@@ -66,9 +66,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::array_files::{self, ArrayFiles, of_dimension, parse_manifest};
 use crate::blocks::{Merge, ROWS_PER_BLOCK, reduce_blocks};
+use crate::chosen_rows::ChosenRows;
 use crate::model::Lineage;
 use crate::moments::ColumnMoments;
-use crate::rows::{SelectedRows, check_finite, check_width};
+use crate::row_blocks::{RowBlocks, reduce_rows, reduce_rows_with};
+use crate::rows::{FiniteRows, check_finite, check_width};
 use crate::scaler::StandardScaler;
 use crate::{LearnError, ModelError};
 
@@ -317,30 +319,30 @@ pub struct ClassifierReport {
 /// - `threads`: no result depends on them.
 ///
 /// # Memory and time
-/// Held beside the features, which are never copied as a whole: for l labels about 250 l d bytes for the descent, and on each
+/// Features are read block by block, once for each round and a few times before and after, and never copied as a whole. Held: for l labels about 250 l d bytes for the descent, and on each
 /// of t threads a block of 1024 rows (16 KiB a column) and the slopes of some blocks. A round takes two products of n x d x l.
 /// 13,000 rows of 512 columns and 31 labels: below 40 MB and about 2 s on two threads.
 ///
 /// # Errors
 /// [`LearnError::InvalidParameter`], [`LearnError::LengthMismatch`], [`LearnError::NoColumns`], [`LearnError::NotFinite`],
 /// [`LearnError::TooFewLabels`] below 2 labels, [`LearnError::TooFewRowsOfLabel`],
-/// [`LearnError::DescentFailed`].
-pub fn fit_classifier<F: Float>(
-    features: ArrayView2<'_, F>,
+/// [`LearnError::DescentFailed`], and those of the features where they aren't in memory.
+pub fn fit_classifier<B: RowBlocks>(
+    features: B,
     labels: &[Option<u32>],
     split: Option<&Split>,
     spec: &ClassifierSpec,
     threads: NonZeroUsize,
 ) -> Result<FittedClassifier, LearnError> {
     spec.check()?;
-    let (row_count, width) = features.dim();
+    let (row_count, width) = (features.row_count(), features.width());
     if labels.len() != row_count {
         return Err(LearnError::LengthMismatch { what: "labels", got: labels.len(), expected: row_count });
     }
     if width == 0 {
         return Err(LearnError::NoColumns);
     }
-    check_finite(features)?;
+    FiniteRows(&features).check(threads)?;
     let mut split = match split {
         Some(split) => {
             split.check(row_count)?;
@@ -362,8 +364,8 @@ pub fn fit_classifier<F: Float>(
     for &row in &split.training {
         is_training[row] = true;
     }
-    let rows = SelectedRows::new(features, Some(&is_training))?;
-    let scaler = StandardScaler::params().check()?.fit_moments(&ColumnMoments::of_rows(&rows, threads))?;
+    let rows = ChosenRows::new(&features, Some(&is_training))?;
+    let scaler = StandardScaler::params().check()?.fit_moments(&ColumnMoments::of_rows(&rows, threads)?)?;
     let positions: Vec<usize> =
         training_labels.iter().map(|label| known_labels.partition_point(|known| known < label)).collect();
     let loss = Loss {
@@ -374,6 +376,7 @@ pub fn fit_classifier<F: Float>(
         penalty: penalty(spec.l2, known_labels.len()),
         threads,
         last: RefCell::default(),
+        failure: &RefCell::default(),
     };
     let Descent { weights, intercepts, converged } = descend(loss, spec)?;
     let head = ClassifierHead {
@@ -383,17 +386,17 @@ pub fn fit_classifier<F: Float>(
         intercepts,
         labels: known_labels,
         label_names: Vec::new(),
-        rows_fitted: rows.len(),
+        rows_fitted: rows.row_count(),
         lineage: Lineage::new(),
     };
 
-    let predict = |rows: &SelectedRows<'_, F>| {
-        let predictions = reduce_blocks(threads, rows.blocks(), |_, block| {
-            head.most_probable(&head.scaler.scale_rows(rows.gather(block).view()))
-        });
-        predictions.unwrap_or_default().into_iter().map(|(label, _)| label).collect::<Vec<u32>>()
+    let predict = |rows: &ChosenRows<'_, &B>| {
+        let predictions =
+            reduce_rows(threads, rows, |rows| head.most_probable(&head.scaler.scale_rows(rows)))?;
+        let labels = predictions.unwrap_or_default().into_iter().map(|(label, _)| label);
+        Ok::<_, LearnError>(labels.collect::<Vec<u32>>())
     };
-    let training = ClassificationReport::new(&training_labels, &predict(&rows))?;
+    let training = ClassificationReport::new(&training_labels, &predict(&rows)?)?;
     let test = if split.test.is_empty() {
         None
     } else {
@@ -401,7 +404,7 @@ pub fn fit_classifier<F: Float>(
         for &row in &split.test {
             is_test[row] = true;
         }
-        let predictions = predict(&SelectedRows::new(features, Some(&is_test))?);
+        let predictions = predict(&ChosenRows::new(&features, Some(&is_test))?)?;
         Some(ClassificationReport::new(&labels_of(&split.test), &predictions)?)
     };
     Ok(FittedClassifier { head, split, report: ClassifierReport { converged, training, test } })
@@ -409,8 +412,8 @@ pub fn fit_classifier<F: Float>(
 
 /// The mean loss over the training rows, as a function of weights and intercepts: l rows of d weights and the intercept, all
 /// in one vector. By its mean the first step, which is as long as the slope, is of the right size for any number of rows.
-struct Loss<'a, 'f, F> {
-    rows: &'a SelectedRows<'f, F>,
+struct Loss<'a, B> {
+    rows: &'a B,
     scaler: &'a StandardScaler,
     /// The column of each row's label.
     positions: &'a [usize],
@@ -419,6 +422,8 @@ struct Loss<'a, 'f, F> {
     threads: NonZeroUsize,
     /// Loss and slopes at the same place are asked for one after the other, but are found together.
     last: RefCell<Option<Place>>,
+    /// Why rows couldn't be read, if they couldn't: the descent itself may end without a word of it.
+    failure: &'a RefCell<Option<LearnError>>,
 }
 
 /// Where the loss was asked for, and what was found there.
@@ -438,24 +443,28 @@ impl Merge for LossAndSlopes {
     }
 }
 
-impl<F: Float> Loss<'_, '_, F> {
+impl<B: RowBlocks> Loss<'_, B> {
     fn shape(&self) -> (usize, usize) {
         (self.label_count, self.rows.width() + 1)
     }
 
     /// The mean loss at `parameters`, and its slopes.
-    fn at(&self, parameters: &[f64]) -> Place {
+    ///
+    /// # Errors
+    /// Those of the rows.
+    fn at(&self, parameters: &[f64]) -> Result<Place, LearnError> {
         if let Some(place) = self.last.borrow().as_ref().filter(|place| place.parameters == parameters) {
-            return place.clone();
+            return Ok(place.clone());
         }
         let Self { rows, scaler, positions, .. } = *self;
         let (width, shape) = (rows.width(), self.shape());
         let (weights, intercepts) = parts(parameters, shape);
-        let sums = reduce_blocks(self.threads, rows.blocks(), |_, block| {
-            let scaled = scaler.scale_rows(rows.gather(block.clone()).view());
+        let positions = positions.chunks(ROWS_PER_BLOCK).collect();
+        let sums = reduce_rows_with(self.threads, rows, positions, |_, rows, positions: &[usize]| {
+            let scaled = scaler.scale_rows(rows);
             let mut loss = 0.0;
             let mut errors = scores(&scaled, weights, intercepts);
-            for (mut row, &position) in errors.rows_mut().into_iter().zip(&positions[block]) {
+            for (mut row, &position) in errors.rows_mut().into_iter().zip(positions) {
                 let own_score = row[position];
                 loss += softmax_in_place(row.view_mut()) - own_score;
                 row[position] -= 1.0;
@@ -463,38 +472,41 @@ impl<F: Float> Loss<'_, '_, F> {
             let mut slopes = Array2::zeros(shape);
             slopes.slice_mut(s![.., ..width]).assign(&errors.t().dot(&scaled));
             slopes.column_mut(width).assign(&errors.sum_axis(Axis(0)));
-            LossAndSlopes(loss, slopes)
-        });
+            Ok(LossAndSlopes(loss, slopes))
+        })
+        .inspect_err(|error| {
+            self.failure.replace(Some(error.clone()));
+        })?;
         let LossAndSlopes(mut loss, mut slopes) =
             sums.unwrap_or_else(|| LossAndSlopes(0.0, Array2::zeros(shape)));
         loss += 0.5 * self.penalty * weights.iter().map(|weight| weight * weight).sum::<f64>();
         slopes.slice_mut(s![.., ..width]).scaled_add(self.penalty, &weights);
-        let row_count = rows.len() as f64;
+        let row_count = rows.row_count() as f64;
         let place = Place {
             parameters: parameters.to_vec(),
             loss: loss / row_count,
             slopes: slopes.into_iter().map(|slope| slope / row_count).collect(),
         };
         self.last.replace(Some(place.clone()));
-        place
+        Ok(place)
     }
 }
 
-impl<F: Float> CostFunction for Loss<'_, '_, F> {
+impl<B: RowBlocks> CostFunction for Loss<'_, B> {
     type Param = Vec<f64>;
     type Output = f64;
 
     fn cost(&self, parameters: &Vec<f64>) -> Result<f64, argmin::core::Error> {
-        Ok(self.at(parameters).loss)
+        Ok(self.at(parameters)?.loss)
     }
 }
 
-impl<F: Float> Gradient for Loss<'_, '_, F> {
+impl<B: RowBlocks> Gradient for Loss<'_, B> {
     type Param = Vec<f64>;
     type Gradient = Vec<f64>;
 
     fn gradient(&self, parameters: &Vec<f64>) -> Result<Vec<f64>, argmin::core::Error> {
-        Ok(self.at(parameters).slopes)
+        Ok(self.at(parameters)?.slopes)
     }
 }
 
@@ -533,8 +545,11 @@ struct Descent {
 }
 
 /// Goes down from weights of 0 and the intercepts that are best for them, the logarithms of the labels' shares.
-fn descend<F: Float>(loss: Loss<'_, '_, F>, spec: &ClassifierSpec) -> Result<Descent, LearnError> {
-    let failed = |error: argmin::core::Error| LearnError::DescentFailed { reason: error.to_string() };
+fn descend<B: RowBlocks>(loss: Loss<'_, B>, spec: &ClassifierSpec) -> Result<Descent, LearnError> {
+    let failure = loss.failure;
+    let failed = |error: argmin::core::Error| {
+        failure.take().unwrap_or_else(|| LearnError::DescentFailed { reason: error.to_string() })
+    };
     let shape = loss.shape();
     let mut start = Array2::<f64>::zeros(shape);
     for &position in loss.positions {
@@ -551,6 +566,9 @@ fn descend<F: Float>(loss: Loss<'_, '_, F>, spec: &ClassifierSpec) -> Result<Des
         .configure(|state| state.param(start.clone()).max_iters(spec.max_iter as u64))
         .run()
         .map_err(failed)?;
+    if let Some(error) = failure.take() {
+        return Err(error);
+    }
     let parameters = result.state.take_best_param().unwrap_or(start);
     let loss = result
         .problem
@@ -560,7 +578,7 @@ fn descend<F: Float>(loss: Loss<'_, '_, F>, spec: &ClassifierSpec) -> Result<Des
     Ok(Descent {
         weights: weights.as_standard_layout().into_owned(),
         intercepts: intercepts.to_owned(),
-        converged: loss.at(&parameters).slopes.iter().all(|slope| slope.abs() <= spec.tol),
+        converged: loss.at(&parameters)?.slopes.iter().all(|slope| slope.abs() <= spec.tol),
     })
 }
 

@@ -2,12 +2,12 @@
 
 use std::num::NonZeroUsize;
 
-use ndarray::{ArrayView2, Axis};
 use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
 use crate::clusterer::Clusterer;
 use crate::metrics::{Dispersion, mean_silhouettes, sample_rows};
+use crate::row_blocks::RowBlocks;
 use crate::spec::LearnSpec;
 
 /// The largest number of clusters that may be tried. With all numbers up to it, the silhouettes hold 20 MiB on each thread.
@@ -50,14 +50,14 @@ pub struct TriedClusters {
 /// Fits the algorithm of `spec` for each number of clusters that its `kmeans.n_clusters` names, as far as it is below the number of rows, and takes
 /// the one of highest mean silhouette. The other figures are for the reader to compare.
 ///
-/// `points` are the rows to fit on (n x k).
+/// `points` are the rows to fit on (n x k). No more than [`MAX_CHOICE_ROWS`] of them are held.
 ///
 /// # Errors
 /// [`LearnError::InvalidParameter`] for an algorithm that finds its number of clusters itself, [`LearnError::TooFewRows`] if the
 /// least number isn't below the number of rows, [`LearnError::NoClustersToChoose`] if all
-/// rows are equal, and those of the algorithm.
-pub fn choose_n_clusters(
-    points: ArrayView2<'_, f64>,
+/// rows are equal, and those of the algorithm and of the points.
+pub fn choose_n_clusters<B: RowBlocks<Value = f64>>(
+    points: B,
     spec: &LearnSpec,
     threads: NonZeroUsize,
 ) -> Result<ClusterChoice, LearnError> {
@@ -69,18 +69,18 @@ pub fn choose_n_clusters(
         });
     }
     let n_clusters = spec.kmeans.n_clusters;
-    n_clusters.check_rows(points.nrows())?;
-    let points = match sample_rows(points.nrows(), MAX_CHOICE_ROWS, spec.kmeans.seed) {
-        None => points.into(),
-        Some(sample) => ndarray::CowArray::from(points.select(Axis(0), &sample)),
+    n_clusters.check_rows(points.row_count())?;
+    let points = match sample_rows(points.row_count(), MAX_CHOICE_ROWS, spec.kmeans.seed) {
+        None => points.to_matrix()?,
+        Some(sample) => points.select(&sample)?.into(),
     };
     let candidates = n_clusters.candidates();
     let mut clusterings = Vec::new();
     let mut tried = Vec::new();
     for n_clusters in *candidates.start()..=*candidates.end().min(&(points.nrows() - 1)) {
-        let fitted = Clusterer::fit(points.view(), spec, n_clusters, threads)?;
-        let clusters = fitted.clusterer.assign(points.view(), threads).clusters;
-        let dispersion = Dispersion::new(points.view(), &clusters, threads)?;
+        let fitted = Clusterer::fit(&points, spec, n_clusters, threads)?;
+        let clusters = fitted.clusterer.assign(&points, threads)?.clusters;
+        let dispersion = Dispersion::new(&points, &clusters, threads)?;
         clusterings.push(clusters);
         tried.push(TriedClusters {
             n_clusters,

@@ -3,12 +3,12 @@
 use std::num::NonZeroUsize;
 
 use linfa::ParamGuard;
-use ndarray::ArrayView2;
 
 use crate::LearnError;
-use crate::density::DensityClusters;
+use crate::density::{DensityClusters, check_row_count};
 use crate::kmeans::{Assignment, KMeans, Restarts, order_by_size};
 use crate::mixture::GaussianMixture;
+use crate::row_blocks::RowBlocks;
 use crate::spec::{Algorithm, LearnSpec};
 
 /// What an algorithm has fitted: enough to say of any row which cluster it belongs to.
@@ -35,9 +35,10 @@ pub(crate) struct ClustererFit {
 }
 
 impl Clusterer {
-    /// Fits the algorithm of `spec` on `points` (n x k); by density, `n_clusters` plays no part.
-    pub(crate) fn fit(
-        points: ArrayView2<'_, f64>,
+    /// Fits the algorithm of `spec` on `points` (n x k); by density, `n_clusters` plays no part. All but KMeans need the points
+    /// as a matrix.
+    pub(crate) fn fit<B: RowBlocks<Value = f64>>(
+        points: &B,
         spec: &LearnSpec,
         n_clusters: usize,
         threads: NonZeroUsize,
@@ -53,6 +54,9 @@ impl Clusterer {
             let params = spec.kmeans.params(n_clusters, threads).spherical(is_spherical);
             params.check()?.fit_restarts(points)
         };
+        if matches!(spec.algorithm, Algorithm::Dbscan | Algorithm::Hdbscan) {
+            check_row_count(points.row_count())?;
+        }
         let mut fit = match spec.algorithm {
             // These number their clusters themselves.
             Algorithm::KMeans | Algorithm::SphericalKMeans => {
@@ -67,8 +71,10 @@ impl Clusterer {
             }
             Algorithm::GaussianMixture => {
                 let (kmeans, _) = kmeans(false)?;
-                let start = kmeans.assign(points, threads).clusters;
-                let fit = GaussianMixture::fit(points, &start, n_clusters, &spec.gaussian_mixture, threads)?;
+                let start = kmeans.assign(points, threads)?.clusters;
+                let points = points.to_matrix()?;
+                let mixture = &spec.gaussian_mixture;
+                let fit = GaussianMixture::fit(points.view(), &start, n_clusters, mixture, threads)?;
                 ClustererFit {
                     n_iter: Some(fit.n_iter),
                     log_likelihood: Some(fit.log_likelihood),
@@ -76,13 +82,19 @@ impl Clusterer {
                 }
             }
             Algorithm::Dbscan => {
-                without_figures(Self::Density(DensityClusters::dbscan(points, &spec.dbscan, threads)?))
+                let points = points.to_matrix()?;
+                without_figures(Self::Density(DensityClusters::dbscan(points.view(), &spec.dbscan, threads)?))
             }
             Algorithm::Hdbscan => {
-                without_figures(Self::Density(DensityClusters::hdbscan(points, &spec.hdbscan, threads)?))
+                let points = points.to_matrix()?;
+                without_figures(Self::Density(DensityClusters::hdbscan(
+                    points.view(),
+                    &spec.hdbscan,
+                    threads,
+                )?))
             }
         };
-        let clusters = fit.clusterer.assign(points, threads).clusters;
+        let clusters = fit.clusterer.assign(points, threads)?.clusters;
         let order = order_by_size(&clusters, fit.clusterer.n_clusters());
         match &mut fit.clusterer {
             Self::KMeans(_) => {}
@@ -103,7 +115,11 @@ impl Clusterer {
 
     /// The cluster of each row (n x k), [`NOISE`](crate::NOISE) for none, and the Euclidean distance from its centre, mean or
     /// nearest kept row. A row's result doesn't depend on the rows around it.
-    pub(crate) fn assign(&self, points: ArrayView2<'_, f64>, threads: NonZeroUsize) -> Assignment {
+    pub(crate) fn assign<B: RowBlocks<Value = f64>>(
+        &self,
+        points: &B,
+        threads: NonZeroUsize,
+    ) -> Result<Assignment, LearnError> {
         match self {
             Self::KMeans(kmeans) => kmeans.assign(points, threads),
             Self::GaussianMixture(mixture) => mixture.assign(points, threads),

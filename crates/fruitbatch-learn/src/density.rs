@@ -17,6 +17,7 @@ use ndarray::{Array2, ArrayView2, Axis};
 use crate::LearnError;
 use crate::blocks::reduce_blocks;
 use crate::kmeans::{Assignment, assign_to_nearest};
+use crate::row_blocks::RowBlocks;
 use crate::spec::{DbscanSpec, HdbscanSpec};
 
 /// The cluster of rows that are in none.
@@ -40,16 +41,15 @@ pub struct DensityClusters {
 }
 
 impl DensityClusters {
-    /// DBSCAN on `points` (n x k).
+    /// DBSCAN on `points` (n x k, n up to [`MAX_DENSITY_ROWS`]).
     ///
     /// # Errors
-    /// [`LearnError::TooManyRows`] above [`MAX_DENSITY_ROWS`], [`LearnError::OnlyNoise`] without any core row.
+    /// [`LearnError::OnlyNoise`] without any core row.
     pub(crate) fn dbscan(
         points: ArrayView2<'_, f64>,
         spec: &DbscanSpec,
         threads: NonZeroUsize,
     ) -> Result<Self, LearnError> {
-        check_row_count(points.nrows())?;
         let squared_eps = spec.eps * spec.eps;
         let is_core = for_each_row(points, threads, |squared_distances| {
             squared_distances.iter().filter(|&&squared| squared <= squared_eps).count() >= spec.min_samples
@@ -84,17 +84,15 @@ impl DensityClusters {
         Ok(Self { rows, clusters, radii })
     }
 
-    /// HDBSCAN on `points` (n x k, n at least 2).
+    /// HDBSCAN on `points` (n x k, n at least 2 and up to [`MAX_DENSITY_ROWS`]).
     ///
     /// # Errors
-    /// [`LearnError::TooManyRows`] above [`MAX_DENSITY_ROWS`], [`LearnError::TooFewRows`] under `min_samples`,
-    /// [`LearnError::OnlyNoise`] without any cluster.
+    /// [`LearnError::TooFewRows`] under `min_samples`, [`LearnError::OnlyNoise`] without any cluster.
     pub(crate) fn hdbscan(
         points: ArrayView2<'_, f64>,
         spec: &HdbscanSpec,
         threads: NonZeroUsize,
     ) -> Result<Self, LearnError> {
-        check_row_count(points.nrows())?;
         let min_samples = spec.min_samples.unwrap_or(spec.min_cluster_size);
         let needed = min_samples.max(2);
         if points.nrows() < needed {
@@ -135,13 +133,17 @@ impl DensityClusters {
     }
 
     /// The cluster of each row's nearest kept row if that is near enough, else [`NOISE`], and the Euclidean distance from it.
-    pub(crate) fn assign(&self, points: ArrayView2<'_, f64>, threads: NonZeroUsize) -> Assignment {
-        let mut assignment = assign_to_nearest(&self.rows, points, threads);
+    pub(crate) fn assign<B: RowBlocks<Value = f64>>(
+        &self,
+        points: &B,
+        threads: NonZeroUsize,
+    ) -> Result<Assignment, LearnError> {
+        let mut assignment = assign_to_nearest(&self.rows, points, threads)?;
         for (cluster, distance) in assignment.clusters.iter_mut().zip(&assignment.distances) {
             let nearest = *cluster as usize;
             *cluster = if *distance <= self.radii[nearest] { self.clusters[nearest] } else { NOISE };
         }
-        assignment
+        Ok(assignment)
     }
 
     /// Puts the clusters into this order.
@@ -156,7 +158,8 @@ impl DensityClusters {
     }
 }
 
-fn check_row_count(rows: usize) -> Result<(), LearnError> {
+/// Refuses more rows than are fitted on by density.
+pub(crate) fn check_row_count(rows: usize) -> Result<(), LearnError> {
     if rows <= MAX_DENSITY_ROWS { Ok(()) } else { Err(LearnError::TooManyRows { rows }) }
 }
 

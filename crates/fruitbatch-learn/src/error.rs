@@ -1,5 +1,10 @@
 //! What can go wrong while fitting or applying a model, and what to do about it.
 
+use std::error::Error;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
 use crate::density::MAX_DENSITY_ROWS;
 use crate::mixture::MAX_MIXTURE_WIDTH;
 use crate::pca::{MAX_COVARIANCE_WIDTH, MAX_GRAM_ROWS};
@@ -148,6 +153,56 @@ pub enum LearnError {
         /// First of the doubled blocks, from 0.
         block: u64,
     },
+    /// The source of the rows failed.
+    #[error("the rows can't be read: {source}; see to it and run again")]
+    Unread {
+        /// What the source says.
+        source: Cause,
+    },
+    /// A source of rows gives other blocks than it says.
+    #[error(
+        "block {block} of the rows is {} x {} instead of {} x {}; read the same files, whole, in every pass",
+        got.0, got.1, expected.0, expected.1
+    )]
+    BlockShape {
+        /// The block, from 0.
+        block: usize,
+        /// Rows and columns of what was read; 0 x 0 for no block at all.
+        got: (usize, usize),
+        /// Rows and columns that it should have.
+        expected: (usize, usize),
+    },
+    /// A row is of another width than all are said to be.
+    #[error("row {row} has {got} values instead of {expected}; give rows of one width")]
+    RowWidth {
+        /// Row in the features handed in, from 0.
+        row: usize,
+        /// Its width.
+        got: usize,
+        /// The width of all rows.
+        expected: usize,
+    },
+    /// Scores that don't fit into the memory budget can't be kept in a file either.
+    #[error(
+        "the scores can't be kept in a scratch file in `{}`: {source}; make room there, name another folder, or give the fit more memory",
+        folder.display()
+    )]
+    Scratch {
+        /// The folder of the file.
+        folder: PathBuf,
+        /// What the operating system says.
+        source: Cause,
+    },
+    /// A Gaussian mixture that doesn't fit into the memory budget.
+    #[error(
+        "a Gaussian mixture of these rows takes {needed_bytes} bytes in memory, the budget is {budget_bytes}; use KMeans, which takes any number of rows, or keep fewer components, fit on a split, or give the fit more memory"
+    )]
+    MixtureBeyondMemory {
+        /// 8 bytes for each row fitted on and each component of the features and of the mixture.
+        needed_bytes: u64,
+        /// What the fit may take.
+        budget_bytes: u64,
+    },
     /// The eigenvalue iteration did not converge, which finite symmetric matrices don't show in practice.
     #[error(
         "the eigenvalues of a {size} x {size} covariance matrix could not be found; please report it together with the features"
@@ -187,6 +242,46 @@ pub enum LearnError {
     /// linfa's own checks; its traits ask for this conversion.
     #[error("linfa refused the data: {0}")]
     Linfa(String),
+}
+
+impl LearnError {
+    /// The error of a source of rows that can't be read, for [`RowBlocks::read`](crate::RowBlocks::read).
+    pub fn unread(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Unread { source: Cause::new(error) }
+    }
+}
+
+/// An error of someone else's, which a [`LearnError`] is made of: two are equal if they say the same.
+#[derive(Debug, Clone)]
+pub struct Cause(Arc<dyn Error + Send + Sync>);
+
+impl Cause {
+    pub(crate) fn new(error: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(Arc::from(error.into()))
+    }
+
+    /// The error itself, to be asked what it is.
+    pub fn error(&self) -> &(dyn Error + Send + Sync + 'static) {
+        &*self.0
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl Error for Cause {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()
+    }
+}
+
+impl PartialEq for Cause {
+    fn eq(&self, other: &Self) -> bool {
+        self.to_string() == other.to_string()
+    }
 }
 
 impl From<linfa::Error> for LearnError {

@@ -6,20 +6,22 @@ use std::num::NonZeroUsize;
 use std::time::Instant;
 
 use linfa::ParamGuard;
-use ndarray::{Array2, ArrayView2, Axis, CowArray};
 use serde::{Deserialize, Serialize};
 
-use crate::LearnError;
+use crate::chosen_rows::ChosenRows;
 use crate::cluster_choice::{ClusterChoice, choose_n_clusters};
 use crate::clusterer::{Clusterer, ClustererFit};
 use crate::density::NOISE;
 use crate::kmeans::{Assignment, Restarts};
 use crate::metrics::{ContingencyTable, Dispersion, MAX_SILHOUETTE_ROWS, Silhouette, sampled_silhouette};
+use crate::mixture::GaussianMixture;
 use crate::model::{FitFigures, LearnModel, Projection, label_centres};
 use crate::moments::{ColumnMoments, Moments};
-use crate::pca::PcaSolver;
-use crate::rows::{SelectedRows, check_finite, check_width, unit_rows};
-use crate::spec::{ClusterCount, LearnSpec};
+use crate::pca::{Components, PcaSolver};
+use crate::row_blocks::RowBlocks;
+use crate::rows::{FiniteRows, UnitRows};
+use crate::spec::{Algorithm, ClusterCount, LearnSpec};
+use crate::{FitOptions, LearnError, Scores};
 
 /// What [`fit`] returns.
 #[derive(Debug, Clone)]
@@ -27,7 +29,7 @@ pub struct Fitted {
     /// To be applied to new rows and to be kept.
     pub model: LearnModel,
     /// The rows' scores on the components, n x k, all rows. Before the normalisation, if that is on.
-    pub projected: Array2<f64>,
+    pub projected: Scores,
     /// The cluster of each row, or [`NOISE`].
     pub clusters: Vec<i32>,
     /// The Euclidean distance of each row, in the space that clusters are made in, from its cluster's centre or mean; by
@@ -124,43 +126,77 @@ pub struct FitTimings {
     pub scoring_seconds: f64,
 }
 
+impl Fitted {
+    /// What clusters are made of: the scores of all rows, or their directions if the spec says so. Directions are made anew
+    /// whenever they are read.
+    pub fn points(&self) -> impl RowBlocks<Value = f64> {
+        self.model.projection.points(&self.projected)
+    }
+}
+
 /// Fits the chain of `spec` on `features` (n x d) and applies it to all of them.
 ///
+/// - `features`: a matrix (`matrix.view()`, `&matrix`), or any other source of rows (`&source`), which is read twice.
 /// - `fit_on`: the rows to fit on, such as those of a Training split; all without it. The other rows are projected and
 ///   assigned like new ones.
 /// - `labels`: the number of each row's label (numbers from 0 without large gaps), `None` for a row without one. Labels don't
 ///   influence the clusters; they are compared with them, and the model keeps the mean of each label's rows.
-/// - `threads`: no result depends on it.
+/// - `options`: threads, memory and the place for what doesn't fit into it; a number of threads is enough. No result depends on
+///   them, nor on the source that the features come from.
 ///
 /// # Memory and time
-/// Held beside the features: the scores (8 n k bytes, twice with `fit_on`, normalisation or KMeans, which works on a copy;
-/// see [`mixture`](crate::mixture) and [`density`](crate::density) for those),
-/// about 8 d^2 (4 + t log2(n / 1024)) bytes at most for the moments on t threads (512 columns: below 100 MB; 4096 columns:
-/// some GB), and some 100 bytes a row for each KMeans run at work. Features are copied as a whole only where
-/// [`LearnSpec::normalize_features`] is on. Time: n d^2 for
-/// the moments, d^3 for the components (0.02 s for 512 columns, 11 s for 4096), n k times the number of clusters, rounds and
-/// runs for KMeans. By the Gram way (see [`pca`](crate::pca)) n^2 takes the place of d^2 and n^3 that of d^3.
+/// Features are read in two passes, for the moments and for the scores, and are held block by block: 12 KiB a column for
+/// each thread, twice that with [`LearnSpec::normalize_features`] or `fit_on`. Only the Gram way (see [`pca`](crate::pca)), which
+/// takes few rows, gathers those to fit on. Beside them, for n rows, d columns, k components, c clusters and t threads:
+///
+/// - Scores: 8 n k bytes up to [`FitOptions::memory_budget_bytes`], else a scratch file of that size, which is read again and again:
+///   the system keeps it in memory that it has to spare, and gives that up when somebody asks for it.
+/// - For each row 12 bytes of clusters and distances, and for each KMeans run at work (up to t of the `n_init`) `8 (4 + ln c)` bytes for
+///   k-means++ and 8 bytes in its rounds; for the figures 8 bytes. 5 million rows with 131 clusters: 0.3 GB for each run at work,
+///   and 0.1 GB.
+/// - Moments: about 8 d^2 (4 + t log2(n / 1024)) bytes at most (512 columns: 100 MB; 4096 columns: some GB).
+/// - A Gaussian mixture takes 8 n (k + c) bytes for the rows fitted on, and is refused where they are more than the budget. Clusters by
+///   density take a copy of the rows fitted on, of which there may be few.
+/// - Silhouettes and the choice of the number of clusters take a copy of their samples.
+///
+/// Time: n d^2 for the moments, d^3 for the components (0.02 s for 512 columns, 11 s for 4096), n k times the number of
+/// clusters, rounds and runs for KMeans, which also reads the scores once for each cluster, round and run. By the Gram way
+/// n^2 takes the place of d^2 and n^3 that of d^3.
 ///
 /// # Errors
-/// See [`LearnError`]: values out of range, lengths that differ, features that aren't finite, too few rows, too many clusters or
-/// components, features too wide.
-pub fn fit(
-    features: ArrayView2<'_, f32>,
+/// See [`LearnError`]: values out of range, lengths that differ, features that aren't finite or can't be read, too few rows, too
+/// many clusters or components, features too wide, no room for the scratch file.
+pub fn fit<B: RowBlocks<Value = f32>>(
+    features: B,
     fit_on: Option<&[bool]>,
     labels: Option<&[Option<u32>]>,
     spec: &LearnSpec,
-    threads: NonZeroUsize,
+    options: impl Into<FitOptions>,
 ) -> Result<Fitted, LearnError> {
+    let options = options.into();
+    let threads = options.threads;
     spec.check()?;
-    let (row_count, width) = features.dim();
-    let unit_features = spec.normalize_features.then(|| unit_rows(features));
-    let rows = SelectedRows::new(unit_features.as_ref().map_or(features.view(), Array2::view), fit_on)?;
+    let (row_count, width) = (features.row_count(), features.width());
+    let features = FiniteRows(features);
+    let rows = ChosenRows::new(UnitRows::new(&features, spec.normalize_features), fit_on)?;
     if let Some(labels) = labels {
         check_labels(labels, row_count)?;
     }
-    check_enough(rows.len(), width, spec)?;
-    let pca_solver = PcaSolver::for_size(rows.len(), width)?;
-    check_finite(features)?;
+    let rows_fitted = rows.row_count();
+    check_enough(rows_fitted, width, spec)?;
+    let pca_solver = PcaSolver::for_size(rows_fitted, width)?;
+    // Before any work, as far as the numbers are known by now.
+    let least_components = match spec.pca.n_components {
+        Components::Count(count) => count,
+        Components::VarianceShare(_) => 1,
+    };
+    check_memory(
+        rows_fitted,
+        least_components,
+        *spec.kmeans.n_clusters.candidates().start(),
+        spec,
+        &options,
+    )?;
     let mut timings = FitTimings::default();
 
     let start = Instant::now();
@@ -168,13 +204,13 @@ pub fn fit(
     let pca_params = spec.pca.params().check()?;
     let (scaler, pca) = match pca_solver {
         PcaSolver::Covariance => {
-            let moments = Moments::of_rows(&rows, threads);
+            let moments = Moments::of_rows(&rows, threads)?;
             let scaler = scaler_params.fit_moments(&moments.columns())?;
             let pca = pca_params.fit_moments(&scaler.scale_moments(moments))?;
             (scaler, pca)
         }
         PcaSolver::Gram => {
-            let scaler = scaler_params.fit_moments(&ColumnMoments::of_rows(&rows, threads))?;
+            let scaler = scaler_params.fit_moments(&ColumnMoments::of_rows(&rows, threads)?)?;
             let pca = pca_params.fit_gram(&rows, &scaler, threads)?;
             (scaler, pca)
         }
@@ -183,31 +219,36 @@ pub fn fit(
 
     let start = Instant::now();
     let projection = Projection::new(spec, scaler, pca);
-    let projected = projection.project(features, threads);
-    let points = projection.clustering_points(&projected);
+    let projected = projection.project(&features, &options)?;
+    let points = projection.points(&projected);
     timings.projection_seconds = start.elapsed().as_secs_f64();
 
-    let points_to_fit = rows.choose_from(&points);
+    let points_to_fit = ChosenRows::new(&points, fit_on)?;
     let start = Instant::now();
     let (n_clusters, n_clusters_choice) = match spec.kmeans.n_clusters {
         ClusterCount::Range { .. } | ClusterCount::Auto if spec.algorithm.takes_n_clusters() => {
-            let choice = choose_n_clusters(points_to_fit.view(), spec, threads)?;
+            let choice = choose_n_clusters(&points_to_fit, spec, threads)?;
             timings.cluster_choice_seconds = start.elapsed().as_secs_f64();
             (choice.n_clusters, Some(choice))
         }
         given => (*given.candidates().start(), None),
     };
+    check_memory(rows_fitted, points.width(), n_clusters, spec, &options)?;
     let start = Instant::now();
     let ClustererFit { clusterer, inertia, n_iter, log_likelihood, restarts } =
-        Clusterer::fit(points_to_fit.view(), spec, n_clusters, threads)?;
+        Clusterer::fit(&points_to_fit, spec, n_clusters, threads)?;
     timings.clustering_seconds = start.elapsed().as_secs_f64();
 
     let start = Instant::now();
-    let scored = Scored::of(&clusterer, points.view(), labels, spec.kmeans.seed, threads)?;
+    let scored = Scored::of(&clusterer, &points, labels, spec.kmeans.seed, threads)?;
+    let label_centres = match labels {
+        Some(labels) => label_centres(&points, labels, fit_on)?,
+        None => None,
+    };
     timings.scoring_seconds = start.elapsed().as_secs_f64();
 
     let report = scored.report(FitReport {
-        rows_fitted: rows.len(),
+        rows_fitted,
         constant_columns: projection.scaler.constant_columns(),
         pca_solver,
         n_components: projection.pca.n_components(),
@@ -220,9 +261,6 @@ pub fn fit(
         restarts,
         ..FitReport::default()
     });
-    let label_centres = labels.and_then(|labels| label_centres(&points, labels, fit_on));
-    drop(points_to_fit);
-    drop(points);
     let model = LearnModel {
         spec: spec.clone(),
         projection,
@@ -245,35 +283,36 @@ pub fn fit(
 }
 
 /// Applies a model to rows that it was not, or not all, fitted on, and compares them with its clusters: what [`fit`] returns, but
-/// for the fit itself, whose figures are those of `fitted`, the report that it gave. `features` and `labels` are as there; numbers of
-/// labels may have gaps.
+/// for the fit itself, whose figures are those of `fitted`, the report that it gave. `features`, read once, `labels` and `options` are
+/// as there; numbers of labels may have gaps.
 ///
 /// Memory and time: those of [`fit`] without the moments and without making clusters.
 ///
 /// # Errors
-/// See [`LearnError`]: lengths that differ, features that aren't finite or have another width than the model's.
-pub fn evaluate(
+/// See [`LearnError`]: no rows, lengths that differ, features that aren't finite, can't be read or have another width than the model's.
+pub fn evaluate<B: RowBlocks<Value = f32>>(
     model: LearnModel,
-    features: ArrayView2<'_, f32>,
+    features: B,
     labels: Option<&[Option<u32>]>,
     fitted: &FitReport,
-    threads: NonZeroUsize,
+    options: impl Into<FitOptions>,
 ) -> Result<Fitted, LearnError> {
-    if features.nrows() == 0 {
+    let options = options.into();
+    if features.row_count() == 0 {
         return Err(LearnError::NoRows);
     }
-    check_width(&features, model.width())?;
-    check_finite(features)?;
+    if features.width() != model.width() {
+        return Err(LearnError::WidthMismatch { got: features.width(), expected: model.width() });
+    }
     let mut timings = FitTimings::default();
     let start = Instant::now();
-    let projected = model.projection.project(features, threads);
-    let points = model.projection.clustering_points(&projected);
+    let projected = model.projection.project(&FiniteRows(features), &options)?;
+    let points = model.projection.points(&projected);
     timings.projection_seconds = start.elapsed().as_secs_f64();
     let start = Instant::now();
-    let scored = Scored::of(&model.clusterer, points.view(), labels, model.spec.kmeans.seed, threads)?;
+    let scored = Scored::of(&model.clusterer, &points, labels, model.spec.kmeans.seed, options.threads)?;
     timings.scoring_seconds = start.elapsed().as_secs_f64();
     let report = scored.report(fitted.clone());
-    drop(points);
     Ok(Fitted {
         model,
         projected,
@@ -296,26 +335,25 @@ struct Scored {
 }
 
 impl Scored {
-    fn of(
+    fn of<P: RowBlocks<Value = f64>>(
         clusterer: &Clusterer,
-        points: ArrayView2<'_, f64>,
+        points: &P,
         labels: Option<&[Option<u32>]>,
         seed: u64,
         threads: NonZeroUsize,
     ) -> Result<Self, LearnError> {
-        let assignment = clusterer.assign(points, threads);
+        let assignment = clusterer.assign(points, threads)?;
         let n_clusters = clusterer.n_clusters();
-        let in_clusters: Vec<usize> =
-            (0..points.nrows()).filter(|&row| assignment.clusters[row] != NOISE).collect();
-        let (clustered_points, clustered) = if in_clusters.len() == points.nrows() {
-            (CowArray::from(points), Cow::Borrowed(&assignment.clusters))
+        let is_clustered: Vec<bool> = assignment.clusters.iter().map(|&cluster| cluster != NOISE).collect();
+        let clustered_points = ChosenRows::new(points, Some(&is_clustered))?;
+        let clustered = if is_clustered.contains(&false) {
+            Cow::Owned(assignment.clusters.iter().copied().filter(|&cluster| cluster != NOISE).collect())
         } else {
-            let clusters = in_clusters.iter().map(|&row| assignment.clusters[row]).collect();
-            (points.select(Axis(0), &in_clusters).into(), Cow::Owned(clusters))
+            Cow::Borrowed(&assignment.clusters)
         };
         let silhouette =
-            sampled_silhouette(clustered_points.view(), &clustered, MAX_SILHOUETTE_ROWS, seed, threads)?;
-        let dispersion = Dispersion::new(clustered_points.view(), &clustered, threads)?;
+            sampled_silhouette(&clustered_points, &clustered, MAX_SILHOUETTE_ROWS, seed, threads)?;
+        let dispersion = Dispersion::new(&clustered_points, &clustered, threads)?;
         let mut cluster_sizes = vec![0; n_clusters];
         for &cluster in clustered.iter() {
             cluster_sizes[cluster as usize] += 1;
@@ -355,6 +393,22 @@ impl Scored {
             ..fitted
         }
     }
+}
+
+/// Refuses a Gaussian mixture that takes more memory than the fit may.
+fn check_memory(
+    rows: usize,
+    n_components: usize,
+    n_clusters: usize,
+    spec: &LearnSpec,
+    options: &FitOptions,
+) -> Result<(), LearnError> {
+    let (needed_bytes, budget_bytes) =
+        (GaussianMixture::bytes_needed(rows, n_components, n_clusters), options.memory_budget_bytes);
+    if spec.algorithm == Algorithm::GaussianMixture && needed_bytes > budget_bytes {
+        return Err(LearnError::MixtureBeyondMemory { needed_bytes, budget_bytes });
+    }
+    Ok(())
 }
 
 fn check_enough(rows: usize, width: usize, spec: &LearnSpec) -> Result<(), LearnError> {

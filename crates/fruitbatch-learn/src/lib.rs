@@ -62,6 +62,11 @@
 //! numbers come from the spec's seed. So the same rows in the same order give the same bits on one kind of processor, whatever
 //! the number of threads and however [`moments`] were dealt out to executors.
 //!
+//! # Features beyond memory
+//! [`fit`] takes its features from a [`RowBlocks`]: a matrix, rows that lie apart ([`RowsByNumber`]), or whatever reads them block
+//! by block from elsewhere, twice. Scores beyond a budget ([`FitOptions`]) lie in a scratch file ([`Scores`]). There is one way
+//! for all of them, and so the same bits.
+//!
 //! # Why not `linfa_reduction::Pca`
 //! Version 0.8.1 finds a few components by LOBPCG: it panics for k = 2 on common data, is off by up to 62 % for k above a
 //! fifth of the width, its ratios cover only what it kept, and its `explained_variance` divides by `k - 1` where the number
@@ -69,6 +74,7 @@
 
 mod array_files;
 pub mod blocks;
+mod chosen_rows;
 pub mod classifier;
 mod cluster_choice;
 mod clusterer;
@@ -76,6 +82,7 @@ pub mod density;
 mod eigen;
 mod error;
 mod fit;
+mod fit_options;
 pub mod kmeans;
 mod membership;
 pub mod metrics;
@@ -85,8 +92,10 @@ pub mod moments;
 pub mod neighbours;
 mod npy;
 pub mod pca;
+mod row_blocks;
 mod rows;
 pub mod scaler;
+mod scores;
 pub mod spec;
 pub mod tsne;
 
@@ -95,14 +104,17 @@ pub use cluster_choice::{
 };
 pub use clusterer::Clusterer;
 pub use density::{DensityClusters, NOISE};
-pub use error::{LearnError, ModelError};
+pub use error::{Cause, LearnError, ModelError};
 pub use fit::{FitReport, FitTimings, Fitted, evaluate, fit};
+pub use fit_options::FitOptions;
 pub use kmeans::{KMeans, KMeansInit, KMeansParams, KMeansValidParams, Restarts};
 pub use membership::fuzzy_membership;
 pub use mixture::GaussianMixture;
 pub use model::{LearnModel, Lineage, Predictions};
 pub use pca::{Components, Pca, PcaParams, PcaSolver, PcaValidParams};
+pub use row_blocks::{RowBlocks, RowsByNumber};
 pub use scaler::{ConstantColumns, StandardScaler, StandardScalerParams, StandardScalerValidParams};
+pub use scores::Scores;
 pub use spec::{
     Algorithm, ClusterCount, DbscanSpec, GaussianMixtureSpec, HdbscanSpec, KMeansSpec, LearnSpec, PcaSpec,
     Preset, ScalerSpec,

@@ -2,10 +2,12 @@
 
 use std::borrow::Cow;
 
-use ndarray::{Array2, ArrayView1, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 
-use crate::blocks::ROWS_PER_BLOCK;
-use crate::{Clusterer, LearnModel};
+use crate::blocks::{ROWS_PER_BLOCK, block_count};
+use crate::row_blocks::{RowBlocks, read_blocks};
+use crate::rows::unit_rows;
+use crate::{Clusterer, LearnError, LearnModel};
 
 /// The membership of a row in the cluster with the number `own`: 1 at its centre, 1/c where all c centres are as far.
 ///
@@ -29,35 +31,52 @@ pub fn fuzzy_membership(row: ArrayView1<'_, f64>, centres: &Array2<f64>, own: us
 impl LearnModel {
     /// What clusters are made of: the scores (n x k), or their directions if the spec says so.
     pub fn clustering_points<'a>(&self, projected: &'a Array2<f64>) -> Cow<'a, Array2<f64>> {
-        self.projection.clustering_points(projected)
+        if self.projection.is_by_direction() {
+            Cow::Owned(unit_rows(projected.view()))
+        } else {
+            Cow::Borrowed(projected)
+        }
     }
 
-    /// How much each row (n x k, as [`Self::clustering_points`] gives them) belongs to its cluster, 0 to 1: for KMeans
-    /// [`fuzzy_membership`], for a Gaussian mixture the probability of the component. `None` for clusters by density, and for noise.
+    /// How much each row (n x k, as [`Self::clustering_points`] or [`Fitted::points`](crate::Fitted::points) give them) belongs to
+    /// its cluster, 0 to 1: for KMeans [`fuzzy_membership`], for a Gaussian mixture the probability of the component. `None`
+    /// for clusters by density, and for noise.
+    ///
+    /// # Errors
+    /// Those of the points where they aren't in memory.
     ///
     /// # Panics
     /// Unless there is a cluster of this model for each row.
-    pub fn memberships(&self, points: ArrayView2<'_, f64>, clusters: &[i32]) -> Vec<Option<f64>> {
+    pub fn memberships<B: RowBlocks<Value = f64>>(
+        &self,
+        points: B,
+        clusters: &[i32],
+    ) -> Result<Vec<Option<f64>>, LearnError> {
+        assert_eq!(points.row_count(), clusters.len(), "each row has a cluster");
+        let mut memberships = Vec::with_capacity(clusters.len());
+        // Block by block: the probabilities of all clusters are many.
+        let of_blocks = |belongs: &mut dyn FnMut(ArrayView2<'_, f64>, &[i32])| {
+            let blocks = read_blocks(&points, 0..block_count(points.row_count()));
+            for (rows, clusters) in blocks.zip(clusters.chunks(ROWS_PER_BLOCK)) {
+                belongs(rows?.view(), clusters);
+            }
+            Ok::<_, LearnError>(())
+        };
         match self.clusterer() {
-            Clusterer::KMeans(kmeans) => points
-                .rows()
-                .into_iter()
-                .zip(clusters)
-                .map(|(row, &cluster)| Some(fuzzy_membership(row, &kmeans.centres, cluster as usize)))
-                .collect(),
-            // Block by block: the probabilities of all clusters are many.
-            Clusterer::GaussianMixture(mixture) => points
-                .axis_chunks_iter(Axis(0), ROWS_PER_BLOCK)
-                .zip(clusters.chunks(ROWS_PER_BLOCK))
-                .flat_map(|(rows, clusters)| {
-                    let probabilities = mixture.probabilities(rows);
-                    let own = clusters.iter().enumerate();
-                    own.map(|(row, &cluster)| Some(probabilities[[row, cluster as usize]]))
-                        .collect::<Vec<_>>()
-                })
-                .collect(),
-            Clusterer::Density(_) => vec![None; clusters.len()],
+            Clusterer::KMeans(kmeans) => of_blocks(&mut |rows, clusters| {
+                let own = rows.rows().into_iter().zip(clusters);
+                memberships.extend(
+                    own.map(|(row, &own)| Some(fuzzy_membership(row, &kmeans.centres, own as usize))),
+                );
+            })?,
+            Clusterer::GaussianMixture(mixture) => of_blocks(&mut |rows, clusters| {
+                let probabilities = mixture.probabilities(rows);
+                let own = clusters.iter().enumerate();
+                memberships.extend(own.map(|(row, &own)| Some(probabilities[[row, own as usize]])));
+            })?,
+            Clusterer::Density(_) => memberships.resize(clusters.len(), None),
         }
+        Ok(memberships)
     }
 }
 

@@ -14,6 +14,7 @@ use ndarray::{Array1, Array2, Array3, ArrayView2, ArrayViewMut2, Axis, s};
 use crate::LearnError;
 use crate::blocks::{Merge, ROWS_PER_BLOCK, reduce_blocks};
 use crate::kmeans::{Assignment, squared_distance};
+use crate::row_blocks::{RowBlocks, reduce_rows};
 use crate::spec::GaussianMixtureSpec;
 
 /// The most columns a mixture is fitted on: a covariance then has 0.5 MiB.
@@ -143,6 +144,12 @@ fn blocks<'a>(points: &'a ArrayView2<'_, f64>, by_row: &'a mut Array2<f64>) -> V
 }
 
 impl GaussianMixture {
+    /// Bytes that a fit holds for rows times components: the points (8 n k) and a probability for each row and component of the
+    /// mixture (8 n c).
+    pub(crate) fn bytes_needed(rows: usize, width: usize, n_clusters: usize) -> u64 {
+        (rows as u64).saturating_mul((width as u64).saturating_add(n_clusters as u64)).saturating_mul(8)
+    }
+
     /// Fits on `points` (n x k, n at least 1) from clusters numbered 0 to `n_clusters`. Holds a probability for each row and
     /// component (8 n c bytes) and for each thread c matrices of k x k; a round takes time for n c k^2.
     ///
@@ -284,10 +291,13 @@ impl GaussianMixture {
 
     /// The most probable component of each row, of equals the lowest, and the Euclidean distance from its mean. A row's result
     /// doesn't depend on the rows around it.
-    pub(crate) fn assign(&self, points: ArrayView2<'_, f64>, threads: NonZeroUsize) -> Assignment {
-        let mut log_densities = Array2::zeros((points.nrows(), self.means.nrows()));
-        let blocks = blocks(&points, &mut log_densities);
-        let assigned = reduce_blocks(threads, blocks, |_, (rows, mut log_densities): Block<'_>| {
+    pub(crate) fn assign<B: RowBlocks<Value = f64>>(
+        &self,
+        points: &B,
+        threads: NonZeroUsize,
+    ) -> Result<Assignment, LearnError> {
+        let assigned = reduce_rows(threads, points, |rows| {
+            let mut log_densities = Array2::zeros((rows.nrows(), self.means.nrows()));
             self.densities.log_densities(&self.means, rows, log_densities.view_mut());
             rows.rows()
                 .into_iter()
@@ -302,9 +312,9 @@ impl GaussianMixture {
                     (best as i32, squared_distance(row, self.means.row(best)).sqrt())
                 })
                 .collect::<Vec<_>>()
-        });
+        })?;
         let (clusters, distances) = assigned.unwrap_or_default().into_iter().unzip();
-        Assignment { clusters, distances }
+        Ok(Assignment { clusters, distances })
     }
 
     /// Puts the components into this order.
@@ -388,7 +398,7 @@ mod tests {
         let spec = GaussianMixtureSpec::default();
         let mixture = GaussianMixture::fit(rows.view(), &start, 2, &spec, NonZeroUsize::MIN).unwrap().mixture;
         rows.fill(1e9);
-        let assigned = mixture.assign(rows.view(), NonZeroUsize::MIN);
+        let assigned = mixture.assign(&rows, NonZeroUsize::MIN).unwrap();
         assert!(assigned.distances.iter().all(|distance| *distance > 1e9));
         let mut probabilities = Array2::zeros((200, 2));
         assert!(mixture.expect(rows.view(), &mut probabilities, NonZeroUsize::MIN).is_finite());

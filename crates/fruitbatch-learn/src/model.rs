@@ -21,28 +21,26 @@
 //! The manifest holds the spec, the shape and sha256 of each file, versions, names of the labels and the lineage. Format
 //! version 1 knew KMeans alone; it is read too.
 
-use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
 use linfa::Float;
 use linfa::traits::{Predict, Transformer};
-use ndarray::{
-    Array1, Array2, Array3, ArrayBase, ArrayView2, ArrayViewMut2, Axis, CowArray, Data, Ix2, IxDyn, aview1,
-};
+use ndarray::{Array1, Array2, Array3, ArrayBase, ArrayView2, CowArray, Data, Ix2, IxDyn, aview1};
 use serde::{Deserialize, Serialize};
 
 use crate::array_files::{self, ArrayFiles, of_dimension, parse_manifest};
-use crate::blocks::{ROWS_PER_BLOCK, reduce_blocks};
+use crate::blocks::{ROWS_PER_BLOCK, block_count};
 use crate::clusterer::Clusterer;
 use crate::density::{DensityClusters, NOISE};
 use crate::kmeans::KMeans;
 use crate::mixture::{GaussianMixture, MAX_MIXTURE_WIDTH};
 use crate::pca::{Pca, PcaSolver};
-use crate::rows::{check_finite, check_width, to_unit_length, unit_rows};
+use crate::row_blocks::{RowBlocks, read_blocks};
+use crate::rows::{UnitRows, check_finite, check_width, unit_rows};
 use crate::scaler::StandardScaler;
 use crate::spec::{Algorithm, LearnSpec};
-use crate::{LearnError, ModelError};
+use crate::{FitOptions, LearnError, ModelError, Scores};
 
 /// Name of the manifest inside of a model folder.
 pub const MANIFEST_FILE: &str = "manifest.json";
@@ -73,62 +71,55 @@ impl Projection {
     }
 
     /// Scores of checked rows, n x k, block by block. A row's scores don't depend on the rows around it.
-    pub(crate) fn project<F: Float>(&self, rows: ArrayView2<'_, F>, threads: NonZeroUsize) -> Array2<f64> {
-        let mut scores = Array2::zeros((rows.nrows(), self.pca.n_components()));
-        let blocks = rows
-            .axis_chunks_iter(Axis(0), ROWS_PER_BLOCK)
-            .zip(scores.axis_chunks_iter_mut(Axis(0), ROWS_PER_BLOCK))
-            .collect();
-        reduce_blocks(
-            threads,
-            blocks,
-            |_, (rows, mut scores): (ArrayView2<'_, F>, ArrayViewMut2<'_, f64>)| {
-                let scaled = if self.normalize_features {
-                    self.scaler.scale_rows(unit_rows(rows).view())
-                } else {
-                    self.scaler.scale_rows(rows)
-                };
-                scores.assign(&self.pca.project_rows(scaled));
-            },
-        );
-        scores
+    pub(crate) fn project<B: RowBlocks>(&self, rows: &B, options: &FitOptions) -> Result<Scores, LearnError> {
+        Scores::of_rows(rows, self.pca.n_components(), options, |rows| {
+            let scaled = if self.normalize_features {
+                self.scaler.scale_rows(unit_rows(rows).view())
+            } else {
+                self.scaler.scale_rows(rows)
+            };
+            self.pca.project_rows(scaled)
+        })
     }
 
     /// What clusters are made of: the scores, or their directions.
-    pub(crate) fn clustering_points<'a>(&self, scores: &'a Array2<f64>) -> Cow<'a, Array2<f64>> {
-        if !self.normalize {
-            return Cow::Borrowed(scores);
-        }
-        let mut directions = scores.clone();
-        to_unit_length(&mut directions);
-        Cow::Owned(directions)
+    pub(crate) fn points<B: RowBlocks<Value = f64>>(&self, scores: B) -> UnitRows<B> {
+        UnitRows::new(scores, self.normalize)
+    }
+
+    /// Whether clusters are made of directions.
+    pub(crate) fn is_by_direction(&self) -> bool {
+        self.normalize
     }
 }
 
 /// The mean of the rows fitted on of each label, in the space that clusters are made in; NaN where a label has none. `None` without
 /// any label.
-pub(crate) fn label_centres(
-    points: &Array2<f64>,
+pub(crate) fn label_centres<B: RowBlocks<Value = f64>>(
+    points: &B,
     labels: &[Option<u32>],
     fit_on: Option<&[bool]>,
-) -> Option<Array2<f64>> {
-    let label_count = labels.iter().flatten().max().map(|&largest| largest as usize + 1)?;
-    let mut centres = Array2::<f64>::zeros((label_count, points.ncols()));
+) -> Result<Option<Array2<f64>>, LearnError> {
+    let Some(&largest) = labels.iter().flatten().max() else { return Ok(None) };
+    let label_count = largest as usize + 1;
+    let mut centres = Array2::<f64>::zeros((label_count, points.width()));
     let mut sizes = vec![0_usize; label_count];
-    for (row_index, (row, label)) in points.rows().into_iter().zip(labels).enumerate() {
-        if let Some(label) = label
-            && fit_on.is_none_or(|fit_on| fit_on[row_index])
-        {
-            let mut centre = centres.row_mut(*label as usize);
-            centre += &row;
-            sizes[*label as usize] += 1;
+    for (block, rows) in read_blocks(points, 0..block_count(points.row_count())).enumerate() {
+        for (row_index, row) in (block * ROWS_PER_BLOCK..).zip(rows?.rows()) {
+            if let Some(label) = labels[row_index]
+                && fit_on.is_none_or(|fit_on| fit_on[row_index])
+            {
+                let mut centre = centres.row_mut(label as usize);
+                centre += &row;
+                sizes[label as usize] += 1;
+            }
         }
     }
     for (mut centre, size) in centres.rows_mut().into_iter().zip(sizes) {
         // 0 / 0 for a label without rows.
         centre /= size as f64;
     }
-    Some(centres)
+    Ok(Some(centres))
 }
 
 /// What a model says of rows.
@@ -252,9 +243,9 @@ impl LearnModel {
     ) -> Result<Predictions, LearnError> {
         check_width(&rows, self.width())?;
         check_finite(rows)?;
-        let projected = self.projection.project(rows, threads);
-        let points = self.projection.clustering_points(&projected);
-        let assignment = self.clusterer.assign(points.view(), threads);
+        let projected = self.projection.project(&rows, &threads.into())?.into_matrix()?;
+        let points = self.clustering_points(&projected);
+        let assignment = self.clusterer.assign(&*points, threads)?;
         let nearest_labels = self
             .label_centres
             .as_ref()
@@ -291,7 +282,7 @@ impl<F: Float, D: Data<Elem = F>> Transformer<&ArrayBase<D, Ix2>, Result<Array2<
     fn transform(&self, rows: &ArrayBase<D, Ix2>) -> Result<Array2<f64>, LearnError> {
         check_width(&rows.view(), self.width())?;
         check_finite(rows.view())?;
-        Ok(self.projection.project(rows.view(), NonZeroUsize::MIN))
+        self.projection.project(&rows.view(), &NonZeroUsize::MIN.into())?.into_matrix()
     }
 }
 

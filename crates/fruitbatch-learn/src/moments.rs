@@ -15,8 +15,9 @@ use faer::{Accum, MatMut, MatRef, Par};
 use linfa::Float;
 use ndarray::{Array1, Array2, ArrayView2, Axis};
 
-use crate::blocks::{Merge, reduce_blocks};
-use crate::rows::SelectedRows;
+use crate::LearnError;
+use crate::blocks::Merge;
+use crate::row_blocks::{RowBlocks, reduce_rows};
 
 /// Count, mean and sum of squared differences from the mean, column by column. Memory: two values a column.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,9 +48,9 @@ impl ColumnMoments {
     }
 
     /// Of all `rows`, block by block.
-    pub(crate) fn of_rows<F: Float>(rows: &SelectedRows<'_, F>, threads: NonZeroUsize) -> Self {
-        reduce_blocks(threads, rows.blocks(), |_, block| Self::of_block(rows.gather(block).view()))
-            .unwrap_or_else(|| Self::empty(rows.width()))
+    pub(crate) fn of_rows<B: RowBlocks>(rows: &B, threads: NonZeroUsize) -> Result<Self, LearnError> {
+        let moments = reduce_rows(threads, rows, Self::of_block)?;
+        Ok(moments.unwrap_or_else(|| Self::empty(rows.width())))
     }
 
     fn empty(width: usize) -> Self {
@@ -98,12 +99,14 @@ impl Moments {
     }
 
     /// Of all `rows`, block by block.
-    pub(crate) fn of_rows<F: Float>(rows: &SelectedRows<'_, F>, threads: NonZeroUsize) -> Self {
-        reduce_blocks(threads, rows.blocks(), |_, block| Self::of_block(rows.gather(block).view()))
-            .unwrap_or_else(|| {
-                let width = rows.width();
-                Self { count: 0, mean: Array1::zeros(width), centred_products: Array2::zeros((width, width)) }
-            })
+    pub(crate) fn of_rows<B: RowBlocks>(rows: &B, threads: NonZeroUsize) -> Result<Self, LearnError> {
+        let moments = reduce_rows(threads, rows, Self::of_block)?;
+        let width = rows.width();
+        Ok(moments.unwrap_or_else(|| Self {
+            count: 0,
+            mean: Array1::zeros(width),
+            centred_products: Array2::zeros((width, width)),
+        }))
     }
 
     /// The moments of the rows `(x - offset) / scale`, found without touching the rows again: the map is linear in each
@@ -200,8 +203,11 @@ fn centre_block<F: Float>(rows: ArrayView2<'_, F>) -> (Array1<f64>, Array2<f64>)
 /// A copy in f64, in standard layout.
 pub(crate) fn to_f64<F: Float>(values: ArrayView2<'_, F>) -> Array2<f64> {
     let shape = values.raw_dim();
-    let converted =
-        values.iter().map(|value| value.to_f64().expect("f32 and f64 both convert to f64")).collect();
+    let to_f64 = |value: &F| value.to_f64().expect("f32 and f64 both convert to f64");
+    let converted = match values.as_slice() {
+        Some(values) => values.iter().map(to_f64).collect(),
+        None => values.iter().map(to_f64).collect(),
+    };
     Array2::from_shape_vec(shape, converted).expect("as many values as the shape asks for")
 }
 
@@ -254,7 +260,7 @@ mod tests {
     #[test]
     fn moments_are_mean_and_covariance_by_their_definition() {
         let rows = rows(2 * ROWS_PER_BLOCK + 100);
-        let moments = Moments::of_rows(&SelectedRows::all(rows.view()), NonZeroUsize::MIN);
+        let moments = Moments::of_rows(&rows, NonZeroUsize::MIN).unwrap();
         let exact = rows.mapv(f64::from);
         let mean = exact.mean_axis(Axis(0)).unwrap();
         let centred = &exact - &mean;
@@ -268,7 +274,7 @@ mod tests {
             }
             assert!((moments.columns().variance(1)[column] - covariance[[column, column]]).abs() < 1e-12);
         }
-        let columns = ColumnMoments::of_rows(&SelectedRows::all(rows.view()), NonZeroUsize::MIN);
+        let columns = ColumnMoments::of_rows(&rows, NonZeroUsize::MIN).unwrap();
         let (one_way, other_way) = (columns.variance(0), moments.columns().variance(0));
         assert!((one_way - other_way).iter().all(|difference| difference.abs() < 1e-12));
     }
@@ -288,7 +294,7 @@ mod tests {
         for executor in executors {
             driver.absorb(executor).unwrap();
         }
-        let here = Moments::of_rows(&SelectedRows::all(rows.view()), NonZeroUsize::new(2).unwrap());
+        let here = Moments::of_rows(&rows, NonZeroUsize::new(2).unwrap()).unwrap();
         assert_eq!(driver.finish().unwrap(), here);
     }
 
@@ -305,7 +311,7 @@ mod tests {
         // 0.1 and 1/3 have no finite binary form; their f32 values are summed without rounding in f64.
         let constant = Array2::from_shape_fn((3 * ROWS_PER_BLOCK + 11, 1), |_| 0.1_f32);
         let rows = concatenate![Axis(1), constant, constant.mapv(|_| 1.0_f32 / 3.0)];
-        let columns = ColumnMoments::of_rows(&SelectedRows::all(rows.view()), NonZeroUsize::MIN);
+        let columns = ColumnMoments::of_rows(&rows, NonZeroUsize::MIN).unwrap();
         assert_eq!(columns.variance(0).to_vec(), [0.0, 0.0]);
         assert_eq!(columns.mean()[0].to_bits(), f64::from(0.1_f32).to_bits());
     }

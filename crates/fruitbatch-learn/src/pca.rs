@@ -15,14 +15,15 @@ use std::str::FromStr;
 
 use linfa::traits::{Fit, Transformer};
 use linfa::{DatasetBase, Float, ParamGuard};
-use ndarray::{Array1, Array2, ArrayBase, ArrayView2, Axis, Data, Ix2, s};
+use ndarray::{Array1, Array2, ArrayBase, ArrayView2, Axis, CowArray, Data, Ix2, s};
 use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
-use crate::blocks::reduce_blocks;
+use crate::blocks::{ROWS_PER_BLOCK, block_count, reduce_blocks};
 use crate::eigen::Spectrum;
-use crate::moments::{ColumnMoments, Moments, add_lower_products};
-use crate::rows::{SelectedRows, check_finite, check_width};
+use crate::moments::{ColumnMoments, Moments, add_lower_products, to_f64};
+use crate::row_blocks::{RowBlocks, read_blocks};
+use crate::rows::{FiniteRows, check_finite, check_width};
 use crate::scaler::StandardScaler;
 
 /// The most columns that the covariance way takes: its matrix then has 128 MiB (four of them are held at the peak) and its
@@ -236,24 +237,32 @@ impl PcaValidParams {
         ))
     }
 
-    /// The components of `rows` after `scaler`, by the Gram way. Holds n x n inner products and [`GRAM_COLUMNS`] scaled
-    /// columns at a time.
-    pub(crate) fn fit_gram<F: Float>(
+    /// The components of `rows` after `scaler`, by the Gram way. Holds all blocks of the rows (no copy of a matrix), n x n
+    /// inner products and [`GRAM_COLUMNS`] scaled columns at a time.
+    ///
+    /// # Errors
+    /// Those of [`PcaValidParams::fit_moments`] and of the rows.
+    pub(crate) fn fit_gram<B: RowBlocks>(
         &self,
-        rows: &SelectedRows<'_, F>,
+        rows: &B,
         scaler: &StandardScaler,
         threads: NonZeroUsize,
     ) -> Result<Pca, LearnError> {
-        let (row_count, width) = (rows.len(), rows.width());
+        let (row_count, width) = (rows.row_count(), rows.width());
         check_size(row_count, width)?;
         if row_count > MAX_GRAM_ROWS {
             return Err(LearnError::TooWide { width, rows: row_count });
         }
+        let blocks: Vec<CowArray<'_, B::Value, Ix2>> =
+            read_blocks(rows, 0..block_count(row_count)).collect::<Result<_, _>>()?;
         let column_ranges: Vec<_> =
             (0..width).step_by(GRAM_COLUMNS).map(|start| start..width.min(start + GRAM_COLUMNS)).collect();
         // The mean after scaling is 0 if the scaler centres; the centred and scaled rows are the same in both cases.
         let centred_columns = |columns: std::ops::Range<usize>| {
-            let mut centred = crate::moments::to_f64(rows.gather_columns(columns.clone()).view());
+            let mut centred = Array2::zeros((row_count, columns.len()));
+            for (mut centred, block) in centred.axis_chunks_iter_mut(Axis(0), ROWS_PER_BLOCK).zip(&blocks) {
+                centred.assign(&to_f64(block.slice(s![.., columns.clone()])));
+            }
             let (mean, scale) = (scaler.mean.slice(s![columns.clone()]), scaler.scale.slice(s![columns]));
             for mut row in centred.rows_mut() {
                 row -= &mean;
@@ -348,13 +357,12 @@ impl<F: Float, D: Data<Elem = F>, T> Fit<ArrayBase<D, Ix2>, T, LearnError> for P
     /// # Errors
     /// [`LearnError::NotFinite`] and those of [`PcaValidParams::fit_moments`].
     fn fit(&self, dataset: &DatasetBase<ArrayBase<D, Ix2>, T>) -> Result<Pca, LearnError> {
-        let rows = SelectedRows::all(dataset.records.view());
-        check_finite(dataset.records.view())?;
-        match PcaSolver::for_size(rows.len(), rows.width())? {
-            PcaSolver::Covariance => self.fit_moments(&Moments::of_rows(&rows, NonZeroUsize::MIN)),
+        let rows = FiniteRows(dataset.records.view());
+        match PcaSolver::for_size(rows.row_count(), rows.width())? {
+            PcaSolver::Covariance => self.fit_moments(&Moments::of_rows(&rows, NonZeroUsize::MIN)?),
             PcaSolver::Gram => {
                 let unscaled = StandardScaler {
-                    mean: ColumnMoments::of_rows(&rows, NonZeroUsize::MIN).mean().clone(),
+                    mean: ColumnMoments::of_rows(&rows, NonZeroUsize::MIN)?.mean().clone(),
                     scale: Array1::ones(rows.width()),
                     with_mean: false,
                     constant_columns: 0,
@@ -445,6 +453,6 @@ impl<F: Float, D: Data<Elem = F>> Transformer<&ArrayBase<D, Ix2>, Result<Array2<
         let rows: ArrayView2<'_, F> = rows.view();
         check_width(&rows, self.width())?;
         check_finite(rows)?;
-        Ok(self.project_rows(crate::moments::to_f64(rows)))
+        Ok(self.project_rows(to_f64(rows)))
     }
 }

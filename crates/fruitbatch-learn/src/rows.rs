@@ -1,86 +1,137 @@
-//! The rows to fit on: all of a matrix or a choice of them, read block by block and never copied as a whole.
+//! Rows that are checked or changed as they are read, and what is done to rows one by one.
 
+use std::num::NonZeroUsize;
 use std::ops::Range;
 
 use linfa::Float;
-use ndarray::{Array2, ArrayView2, Axis, CowArray, Ix2, s};
+use ndarray::{Array1, Array2, ArrayView2, CowArray, Ix2};
 
 use crate::LearnError;
-use crate::blocks::{ROWS_PER_BLOCK, block_count};
+use crate::blocks::ROWS_PER_BLOCK;
 use crate::moments::to_f64;
+use crate::row_blocks::{RowBlocks, reduce_rows};
 
-/// A view of the rows to fit on. Blocks count the chosen rows only, so what is fitted doesn't depend on the others.
+/// Rows that end the pass where one of them holds a value that is NaN or infinite.
 #[derive(Debug)]
-pub(crate) struct SelectedRows<'a, F> {
-    matrix: ArrayView2<'a, F>,
-    /// Ascending row numbers; `None` for all rows.
-    chosen: Option<Vec<usize>>,
-}
+pub(crate) struct FiniteRows<B>(pub(crate) B);
 
-impl<'a, F: Float> SelectedRows<'a, F> {
-    /// All rows of `matrix`.
-    pub(crate) fn all(matrix: ArrayView2<'a, F>) -> Self {
-        Self { matrix, chosen: None }
-    }
-
-    /// The rows where `fit_on` is true; all without it.
-    pub(crate) fn new(matrix: ArrayView2<'a, F>, fit_on: Option<&[bool]>) -> Result<Self, LearnError> {
-        let Some(fit_on) = fit_on else { return Ok(Self::all(matrix)) };
-        if fit_on.len() != matrix.nrows() {
-            return Err(LearnError::LengthMismatch {
-                what: "fit_on",
-                got: fit_on.len(),
-                expected: matrix.nrows(),
-            });
-        }
-        let chosen: Vec<usize> = (0..fit_on.len()).filter(|&row| fit_on[row]).collect();
-        Ok(Self { matrix, chosen: (chosen.len() < fit_on.len()).then_some(chosen) })
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.chosen.as_ref().map_or(self.matrix.nrows(), Vec::len)
-    }
-
-    pub(crate) fn width(&self) -> usize {
-        self.matrix.ncols()
-    }
-
-    /// The blocks' row ranges, in order; they count the chosen rows.
-    pub(crate) fn blocks(&self) -> Vec<Range<usize>> {
-        row_blocks(self.len())
-    }
-
-    /// The chosen rows of one range.
-    pub(crate) fn gather(&self, range: Range<usize>) -> CowArray<'_, F, Ix2> {
-        match &self.chosen {
-            None => self.matrix.slice(s![range, ..]).into(),
-            Some(chosen) => self.matrix.select(Axis(0), &chosen[range]).into(),
-        }
-    }
-
-    /// All chosen rows of the columns in `columns`.
-    pub(crate) fn gather_columns(&self, columns: Range<usize>) -> CowArray<'_, F, Ix2> {
-        let matrix = self.matrix.slice(s![.., columns]);
-        match &self.chosen {
-            None => matrix.into(),
-            Some(chosen) => matrix.select(Axis(0), chosen).into(),
-        }
-    }
-
-    /// The chosen rows of another matrix with the same rows.
-    pub(crate) fn choose_from<'m>(&self, matrix: &'m Array2<f64>) -> CowArray<'m, f64, Ix2> {
-        match &self.chosen {
-            None => matrix.view().into(),
-            Some(chosen) => matrix.select(Axis(0), chosen).into(),
-        }
+impl<B: RowBlocks> FiniteRows<B> {
+    /// Reads all rows for nothing but the check.
+    pub(crate) fn check(&self, threads: NonZeroUsize) -> Result<(), LearnError> {
+        reduce_rows(threads, self, |_| ()).map(|_| ())
     }
 }
 
-/// The row ranges of the blocks of `rows` rows.
-pub(crate) fn row_blocks(rows: usize) -> Vec<Range<usize>> {
-    (0..block_count(rows))
-        .map(|block| block * ROWS_PER_BLOCK..rows.min((block + 1) * ROWS_PER_BLOCK))
-        .collect()
+impl<B: RowBlocks> RowBlocks for FiniteRows<B> {
+    type Value = B::Value;
+
+    fn row_count(&self) -> usize {
+        self.0.row_count()
+    }
+
+    fn width(&self) -> usize {
+        self.0.width()
+    }
+
+    fn read(
+        &self,
+        blocks: Range<usize>,
+    ) -> impl Iterator<Item = Result<CowArray<'_, B::Value, Ix2>, LearnError>> {
+        blocks.clone().zip(self.0.read(blocks)).map(|(block, values)| {
+            let values = values?;
+            check_finite_from(block * ROWS_PER_BLOCK, values.view())?;
+            Ok(values)
+        })
+    }
+}
+
+/// Rows divided by their Euclidean length, if that is wanted.
+#[derive(Debug)]
+pub(crate) struct UnitRows<B> {
+    rows: B,
+    is_wanted: bool,
+}
+
+impl<B: RowBlocks> UnitRows<B> {
+    pub(crate) fn new(rows: B, is_wanted: bool) -> Self {
+        Self { rows, is_wanted }
+    }
+}
+
+impl<B: RowBlocks> RowBlocks for UnitRows<B> {
+    type Value = B::Value;
+
+    fn row_count(&self) -> usize {
+        self.rows.row_count()
+    }
+
+    fn width(&self) -> usize {
+        self.rows.width()
+    }
+
+    fn read(
+        &self,
+        blocks: Range<usize>,
+    ) -> impl Iterator<Item = Result<CowArray<'_, B::Value, Ix2>, LearnError>> {
+        self.rows.read(blocks).map(|values| {
+            let values = values?;
+            Ok(if self.is_wanted { unit_rows(values.view()).into() } else { values })
+        })
+    }
+
+    fn select(&self, rows: &[usize]) -> Result<Array2<B::Value>, LearnError> {
+        let selected = self.rows.select(rows)?;
+        Ok(if self.is_wanted { unit_rows(selected.view()) } else { selected })
+    }
+
+    fn to_matrix(&self) -> Result<CowArray<'_, B::Value, Ix2>, LearnError> {
+        let matrix = self.rows.to_matrix()?;
+        Ok(if self.is_wanted { unit_rows(matrix.view()).into() } else { matrix })
+    }
+}
+
+/// Rows in f64: as they are or of unit length, about an origin.
+#[derive(Debug)]
+pub(crate) struct CentredRows<B> {
+    pub(crate) rows: B,
+    pub(crate) is_unit_length: bool,
+    /// What is subtracted from each row; nothing without it.
+    pub(crate) origin: Option<Array1<f64>>,
+}
+
+impl<B: RowBlocks> CentredRows<B> {
+    fn centre(&self, values: ArrayView2<'_, B::Value>) -> Array2<f64> {
+        let mut centred = to_f64(values);
+        if self.is_unit_length {
+            to_unit_length(&mut centred);
+        }
+        if let Some(origin) = &self.origin {
+            for mut row in centred.rows_mut() {
+                row -= origin;
+            }
+        }
+        centred
+    }
+}
+
+impl<B: RowBlocks> RowBlocks for CentredRows<B> {
+    type Value = f64;
+
+    fn row_count(&self) -> usize {
+        self.rows.row_count()
+    }
+
+    fn width(&self) -> usize {
+        self.rows.width()
+    }
+
+    fn read(&self, blocks: Range<usize>) -> impl Iterator<Item = Result<CowArray<'_, f64, Ix2>, LearnError>> {
+        self.rows.read(blocks).map(|values| Ok(self.centre(values?.view()).into()))
+    }
+
+    fn select(&self, rows: &[usize]) -> Result<Array2<f64>, LearnError> {
+        Ok(self.centre(self.rows.select(rows)?.view()))
+    }
 }
 
 /// Divides each row by its Euclidean length. Rows of zeros stay.
@@ -102,10 +153,19 @@ pub(crate) fn unit_rows<F: Float>(rows: ArrayView2<'_, F>) -> Array2<F> {
 
 /// Refuses values that are NaN or infinite.
 pub(crate) fn check_finite<F: Float>(matrix: ArrayView2<'_, F>) -> Result<(), LearnError> {
+    check_finite_from(0, matrix)
+}
+
+/// As [`check_finite`], for rows of which the first has this number.
+fn check_finite_from<F: Float>(first_row: usize, matrix: ArrayView2<'_, F>) -> Result<(), LearnError> {
     for (row_index, row) in matrix.rows().into_iter().enumerate() {
+        // To the end in any case, so that the compiler can take many at once.
+        if row.fold(true, |is_finite, value| is_finite & value.is_finite()) {
+            continue;
+        }
         if let Some(column) = row.iter().position(|value| !value.is_finite()) {
             let value = row[column].to_f64().expect("f32 and f64 both convert to f64");
-            return Err(LearnError::NotFinite { row: row_index, column, value });
+            return Err(LearnError::NotFinite { row: first_row + row_index, column, value });
         }
     }
     Ok(())

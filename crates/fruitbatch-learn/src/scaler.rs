@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
 use crate::moments::{ColumnMoments, Moments, to_f64};
-use crate::rows::{SelectedRows, check_finite, check_width};
+use crate::rows::{FiniteRows, check_finite, check_width};
 
 /// What becomes of a column that has no variance, and so nothing to divide by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -140,9 +140,8 @@ impl<F: Float, D: Data<Elem = F>, T> Fit<ArrayBase<D, Ix2>, T, LearnError> for S
     /// # Errors
     /// [`LearnError::NotFinite`] and those of [`StandardScalerValidParams::fit_moments`].
     fn fit(&self, dataset: &DatasetBase<ArrayBase<D, Ix2>, T>) -> Result<StandardScaler, LearnError> {
-        let rows = dataset.records.view();
-        check_finite(rows)?;
-        self.fit_moments(&ColumnMoments::of_rows(&SelectedRows::all(rows), NonZeroUsize::MIN))
+        let rows = FiniteRows(dataset.records.view());
+        self.fit_moments(&ColumnMoments::of_rows(&rows, NonZeroUsize::MIN)?)
     }
 }
 

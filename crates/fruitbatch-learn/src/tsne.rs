@@ -49,7 +49,8 @@ use serde::{Deserialize, Serialize};
 use crate::LearnError;
 use crate::blocks::reduce_blocks;
 use crate::metrics::sample_rows;
-use crate::rows::check_finite;
+use crate::row_blocks::RowBlocks;
+use crate::rows::{FiniteRows, check_finite};
 
 /// The fewest rows that a map can be made of: each needs three others to be near to.
 pub const MIN_TSNE_ROWS: usize = 4;
@@ -134,32 +135,32 @@ pub struct TsneMap {
 /// neighbours; no result depends on them.
 ///
 /// # Memory and time
-/// For n rows shown: 16 n d bytes, and about 60 n (3 perplexity + 1) for the neighbours (5000 rows of 50 columns at
+/// Of the points, no more than the rows shown are held. For n rows shown: 16 n d bytes, and about 60 n (3 perplexity + 1) for the neighbours (5000 rows of 50 columns at
 /// perplexity 30: 31 MB). Time for n^2 d / 2 multiplications, then `max_iter` rounds of n (6 perplexity + log n) each: such
 /// 5000 rows take about 7 s, 1000 rows 1 s.
 ///
 /// # Errors
 /// [`LearnError::InvalidParameter`], [`LearnError::NoColumns`], [`LearnError::TooFewRows`] below [`MIN_TSNE_ROWS`],
-/// [`LearnError::NotFinite`], [`LearnError::ThreadNotStarted`].
-pub fn tsne(
-    points: ArrayView2<'_, f64>,
+/// [`LearnError::NotFinite`], [`LearnError::ThreadNotStarted`], and those of the points where they aren't in memory.
+pub fn tsne<B: RowBlocks<Value = f64>>(
+    points: B,
     spec: &TsneSpec,
     threads: NonZeroUsize,
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Result<TsneMap, LearnError> {
     spec.check()?;
-    let (row_count, width) = points.dim();
+    let (row_count, width) = (points.row_count(), points.width());
     if width == 0 {
         return Err(LearnError::NoColumns);
     }
     if row_count < MIN_TSNE_ROWS {
         return Err(LearnError::TooFewRows { rows: row_count, needed: MIN_TSNE_ROWS });
     }
-    check_finite(points)?;
+    FiniteRows(&points).check(threads)?;
     let (rows, points) = match sample_rows(row_count, spec.max_rows, spec.seed) {
-        None => ((0..row_count).collect(), points.to_owned()),
+        None => ((0..row_count).collect(), points.to_matrix()?.into_owned()),
         Some(sample) => {
-            let points = points.select(Axis(0), &sample);
+            let points = points.select(&sample)?;
             (sample, points)
         }
     };

@@ -252,7 +252,7 @@ fn a_map_of_the_photos_is_as_good_as_the_one_of_scikit_learn() {
     let threads = NonZeroUsize::new(2).unwrap();
     let mut spec = LearnSpec::default();
     spec.kmeans.n_clusters = ClusterCount::Count(4);
-    let scores = fit(features.view(), None, None, &spec, threads).unwrap().projected;
+    let scores = fit(features.view(), None, None, &spec, threads).unwrap().projected.into_matrix().unwrap();
     let shown = tsne(scores.view(), &TsneSpec::default(), threads, &|_, _| ()).unwrap();
 
     // scikit-learn 1.9.1: StandardScaler(), PCA(10, svd_solver="full"), TSNE(init="pca"), trustworthiness(n_neighbors=5): 0.99862,

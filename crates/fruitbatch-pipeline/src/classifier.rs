@@ -6,8 +6,7 @@ use bytes::Bytes;
 use fruitbatch_learn::classifier::{
     ClassificationReport, ClassifierSpec, FittedClassifier, Split, fit_classifier,
 };
-use fruitbatch_learn::{LearnError, Lineage};
-use ndarray::ArrayView2;
+use fruitbatch_learn::{LearnError, Lineage, RowBlocks};
 
 use crate::labels::{TEST_SPLIT, TRAINING_SPLIT};
 use crate::outputs::{LabelIndex, csv_bytes};
@@ -22,7 +21,7 @@ pub const CONFUSION_CSV: &str = "confusion.csv";
 /// See [`fit_classifier`].
 pub(crate) fn train(
     spec: &ClassifierSpec,
-    features: ArrayView2<'_, f32>,
+    features: &impl RowBlocks<Value = f32>,
     labels: &LabelIndex,
     label_indices: &[Option<u32>],
     splits: Option<&[Option<&'static str>]>,

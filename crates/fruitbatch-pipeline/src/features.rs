@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, FixedSizeListArray, Float32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use bytes::Bytes;
+use fruitbatch_learn::{RowBlocks, RowsByNumber};
 use fruitbatch_storage::OutputStore;
 use ndarray::Array2;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -185,7 +186,12 @@ fn decode_batch(batch: &RecordBatch, width: usize, rows: &mut Vec<FeatureRow>) -
     Some(())
 }
 
-/// The features of all rows (n x `width`), one row a photo.
+/// The features of all rows (n x `width`), one row a photo: where they are, block by block as they are asked for.
+pub(crate) fn feature_blocks(rows: &[FeatureRow], width: usize) -> impl RowBlocks<Value = f32> {
+    RowsByNumber::new(rows.len(), width, |row| rows[row].features.as_slice())
+}
+
+/// The same as one matrix, a copy.
 ///
 /// # Panics
 /// If a row is of another width: parts are checked when they are read.

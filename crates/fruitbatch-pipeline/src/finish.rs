@@ -3,8 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use fruitbatch_learn::{ClusterCount, Fitted};
-use ndarray::ArrayView2;
+use fruitbatch_learn::{ClusterCount, Fitted, RowBlocks};
 use sha2::{Digest, Sha256};
 
 use crate::classifier::{CONFUSION_CSV, confusion_csv, train};
@@ -14,7 +13,7 @@ use crate::driver::{Driver, RunSummary};
 use crate::error::{ConfigError, RunError};
 use crate::events::Stage;
 use crate::extracted::Extracted;
-use crate::features::{FEATURES_FOLDER, feature_matrix};
+use crate::features::{FEATURES_FOLDER, feature_blocks};
 use crate::kept_model::KeptModel;
 use crate::labels::TRAINING_SPLIT;
 use crate::lineage::{Host, Lineage, now, peak_memory_bytes};
@@ -49,21 +48,21 @@ impl Driver<'_> {
         let fitted = match &self.plan.steps {
             Steps::All | Steps::Fit | Steps::Assign if !rows.is_empty() => {
                 clock.enter(Stage::Fit);
-                let features = feature_matrix(rows, self.plan.embedding.width as usize);
+                let features = feature_blocks(rows, self.plan.embedding.width as usize);
                 if let Some(kept) = kept {
                     let has_labels = label_indices.iter().any(Option::is_some);
                     let labels = has_labels.then_some(label_indices.as_slice());
                     let (model, threads) = (kept.model.clone(), self.plan.slots);
-                    Some(fruitbatch_learn::evaluate(model, features.view(), labels, &kept.report, threads)?)
+                    Some(fruitbatch_learn::evaluate(model, &features, labels, &kept.report, threads)?)
                 } else {
                     if let Some(spec) = &self.plan.classifier {
                         let lineage = self.model_lineage();
-                        let (features, splits) = (features.view(), splits.as_deref());
+                        let splits = splits.as_deref();
                         let threads = self.plan.slots;
                         trained =
-                            Some(train(spec, features, &labels, &label_indices, splits, lineage, threads)?);
+                            Some(train(spec, &features, &labels, &label_indices, splits, lineage, threads)?);
                     }
-                    Some(fit(self.plan, features.view(), &labels, &label_indices, splits.as_deref())?)
+                    Some(fit(self.plan, &features, &labels, &label_indices, splits.as_deref())?)
                 }
             }
             Steps::Predict(predictor) if !rows.is_empty() => {
@@ -96,13 +95,13 @@ impl Driver<'_> {
         if let Some(fitted) = &fitted {
             let table =
                 ResultsTable { rows, splits: splits.as_deref(), label_indices: &label_indices, fitted };
-            outputs.insert(RESULTS_CSV.to_owned(), table.to_csv());
-            outputs.insert(RESULTS_PARQUET.to_owned(), table.to_parquet());
+            outputs.insert(RESULTS_CSV.to_owned(), table.to_csv()?);
+            outputs.insert(RESULTS_PARQUET.to_owned(), table.to_parquet()?);
         }
         if let Some(kept) = kept {
             outputs.extend(kept.files.clone());
         } else if let Some(fitted) = &fitted {
-            let neighbours = Neighbours::of(rows, &label_indices, splits.as_deref(), fitted);
+            let neighbours = Neighbours::of(rows, &label_indices, splits.as_deref(), fitted)?;
             let (neighbours, digest) = neighbours.to_file();
             outputs.insert(format!("{MODEL_FOLDER}/{NEIGHBOURS}"), neighbours);
             let mut lineage = self.model_lineage();
@@ -210,7 +209,7 @@ impl Driver<'_> {
 
 fn fit(
     plan: &RunPlan,
-    features: ArrayView2<'_, f32>,
+    features: &impl RowBlocks<Value = f32>,
     labels: &LabelIndex,
     label_indices: &[Option<u32>],
     splits: Option<&[Option<&'static str>]>,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, Float64Array, Int32Array, StringArray};
 use bytes::Bytes;
 use fruitbatch_learn::classifier::ClassifierReport;
-use fruitbatch_learn::{FitReport, FitTimings, Fitted};
+use fruitbatch_learn::{FitReport, FitTimings, Fitted, LearnError, RowBlocks};
 use fruitbatch_storage::SkippedCounts;
 use serde::{Deserialize, Serialize};
 
@@ -81,15 +81,19 @@ pub struct ResultsTable<'a> {
 
 impl ResultsTable<'_> {
     /// The table as CSV: quoted only where it must be, floats in the shortest form that reads back to the same bits.
-    pub fn to_csv(&self) -> Bytes {
+    ///
+    /// # Errors
+    /// Those of reading scores that aren't in memory.
+    pub fn to_csv(&self) -> Result<Bytes, LearnError> {
+        let scores = self.fitted.projected.to_matrix()?;
         let mut header: Vec<String> = vec!["path".into(), "label".into(), "label_index".into()];
         if self.splits.is_some() {
             header.push("split".into());
         }
         header.extend(["cluster".to_owned(), "distance".to_owned()]);
-        header.extend((1..=self.fitted.projected.ncols()).map(|component| format!("pc_{component}")));
+        header.extend((1..=scores.ncols()).map(|component| format!("pc_{component}")));
         let mut record: Vec<String> = Vec::with_capacity(header.len());
-        csv_bytes(|writer| {
+        Ok(csv_bytes(|writer| {
             writer.write_record(&header)?;
             for (number, row) in self.rows.iter().enumerate() {
                 record.clear();
@@ -101,15 +105,19 @@ impl ResultsTable<'_> {
                 }
                 record.push(self.fitted.clusters[number].to_string());
                 record.push(self.fitted.distances[number].to_string());
-                record.extend(self.fitted.projected.row(number).iter().map(ToString::to_string));
+                record.extend(scores.row(number).iter().map(ToString::to_string));
                 writer.write_record(&record)?;
             }
             Ok(())
-        })
+        }))
     }
 
     /// The table as Parquet, the same columns with the same names.
-    pub fn to_parquet(&self) -> Bytes {
+    ///
+    /// # Errors
+    /// Those of reading scores that aren't in memory.
+    pub fn to_parquet(&self) -> Result<Bytes, LearnError> {
+        let scores = self.fitted.projected.to_matrix()?;
         let text = |values: StringArray| -> ArrayRef { Arc::new(values) };
         let mut columns: Vec<(String, bool, ArrayRef)> = vec![
             (
@@ -142,11 +150,11 @@ impl ResultsTable<'_> {
             false,
             Arc::new(Float64Array::from_iter_values(self.fitted.distances.iter().copied())),
         ));
-        for (number, component) in self.fitted.projected.columns().into_iter().enumerate() {
-            let scores = Float64Array::from_iter_values(component.iter().copied());
-            columns.push((format!("pc_{}", number + 1), false, Arc::new(scores)));
+        for (number, component) in scores.columns().into_iter().enumerate() {
+            let component = Float64Array::from_iter_values(component.iter().copied());
+            columns.push((format!("pc_{}", number + 1), false, Arc::new(component)));
         }
-        encode_parquet(&table(columns))
+        Ok(encode_parquet(&table(columns)))
     }
 }
 

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use fruitbatch_learn::classifier::{self, CLASSIFIER_FILE, ClassifierHead};
 use fruitbatch_learn::model::{MANIFEST_FILE, array_file_names};
 use fruitbatch_learn::neighbours::{Neighbour, nearest_rows, vote};
-use fruitbatch_learn::{Fitted, LearnModel};
+use fruitbatch_learn::{Fitted, LearnError, LearnModel, RowBlocks};
 use fruitbatch_storage::{Location, Storage};
 use fruitbatch_vision::EmbedSpec;
 use ndarray::Array2;
@@ -49,17 +49,16 @@ impl Neighbours {
         labels: &[Option<u32>],
         splits: Option<&[Option<&'static str>]>,
         fitted: &Fitted,
-    ) -> Self {
+    ) -> Result<Self, LearnError> {
         let fitted_on: Vec<usize> =
             (0..rows.len()).filter(|&row| splits.is_none_or(|splits| is_fitted_on(splits[row]))).collect();
         let step = fitted_on.len().div_ceil(MAX_NEIGHBOUR_ROWS).max(1);
         let chosen: Vec<usize> = fitted_on.into_iter().step_by(step).collect();
-        let points = fitted.model.clustering_points(&fitted.projected);
-        Self {
+        Ok(Self {
             paths: chosen.iter().map(|&row| rows[row].path.clone()).collect(),
             labels: chosen.iter().map(|&row| labels[row]).collect(),
-            points: points.select(ndarray::Axis(0), &chosen),
-        }
+            points: fitted.points().select(&chosen)?,
+        })
     }
 
     /// As a file, and what the model's lineage says of it.
@@ -196,7 +195,7 @@ impl Predictor {
         let features = feature_matrix(rows, self.embedding.width as usize);
         let predictions = self.model.predict_rows(features.view(), threads)?;
         let points = self.model.clustering_points(&predictions.projected);
-        let memberships = self.model.memberships(points.view(), &predictions.clusters);
+        let memberships = self.model.memberships(points.view(), &predictions.clusters)?;
         let nearest = nearest_rows(&self.neighbours.points, points.view(), self.n_neighbors)?;
         let votes: Vec<_> =
             nearest.iter().map(|neighbours| vote(neighbours, &self.neighbours.labels)).collect();

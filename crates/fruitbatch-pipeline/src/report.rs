@@ -91,7 +91,7 @@ impl Findings<'_> {
         if let Some(map) = &map {
             files.insert(MAP_PARQUET.to_owned(), self.map_table(map));
         }
-        let contact_sheets = self.contact_sheets();
+        let contact_sheets = self.contact_sheets()?;
         let thumbnails = thumbnails(&contact_sheets, photos).await;
         let report = render(&self.data(map.as_ref(), contact_sheets, thumbnails))?;
         files.insert(REPORT.to_owned(), Bytes::from(report.html));
@@ -107,7 +107,7 @@ impl Findings<'_> {
         }
         let spec = TsneSpec { seed: self.plan.learning.kmeans.seed, ..TsneSpec::default() };
         let tell = |done, total| observer.observe(Event::StageProgress { stage: Stage::Report, done, total });
-        Ok(Some(tsne(self.fitted.projected.view(), &spec, self.plan.slots, &tell)?))
+        Ok(Some(tsne(&self.fitted.projected, &spec, self.plan.slots, &tell)?))
     }
 
     fn map_table(&self, map: &TsneMap) -> Bytes {
@@ -343,10 +343,9 @@ impl Findings<'_> {
     }
 
     /// The photos that stand for each cluster, noise left out.
-    fn contact_sheets(&self) -> Vec<ContactSheet> {
+    fn contact_sheets(&self) -> Result<Vec<ContactSheet>, RunError> {
         let fitted = self.fitted;
-        let points = fitted.model.clustering_points(&fitted.projected);
-        let memberships = fitted.model.memberships(points.view(), &fitted.clusters);
+        let memberships = fitted.model.memberships(fitted.points(), &fitted.clusters)?;
         let mut by_cluster: BTreeMap<i32, Vec<usize>> = BTreeMap::new();
         for (row, &cluster) in fitted.clusters.iter().enumerate() {
             if cluster >= 0 {
@@ -359,7 +358,7 @@ impl Findings<'_> {
             label: self.label_indices[row],
             distance: fitted.distances[row],
         };
-        by_cluster
+        let sheets = by_cluster
             .into_iter()
             .map(|(cluster, mut rows)| {
                 let photos = rows.len() as u64;
@@ -382,7 +381,8 @@ impl Findings<'_> {
                     farthest: farthest.iter().map(photo).collect(),
                 }
             })
-            .collect()
+            .collect();
+        Ok(sheets)
     }
 }
 

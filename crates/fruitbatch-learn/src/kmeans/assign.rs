@@ -3,13 +3,14 @@
 use std::cmp::Ordering;
 use std::num::NonZeroUsize;
 
-use linfa::Float;
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array1, Array2, ArrayView1, ArrayView2, ArrayViewMut2, Axis, s};
 use pulp::Arch;
 
-use crate::blocks::{ROWS_PER_BLOCK, reduce_blocks};
+use crate::LearnError;
+use crate::blocks::ROWS_PER_BLOCK;
 use crate::moments::to_f64;
+use crate::row_blocks::{RowBlocks, reduce_rows_with};
 
 /// Rows whose products with all centres are made at a time: few enough that these stay in a core's cache until they are looked at.
 const ROWS_AT_A_TIME: usize = 256;
@@ -102,18 +103,19 @@ impl NearestCentres {
         Self { origin, about_origin }
     }
 
-    pub(super) fn assign<F: Float>(&self, rows: ArrayView2<'_, F>, threads: NonZeroUsize) -> Assignment {
-        let mut clusters = vec![0; rows.nrows()];
-        let mut distances = vec![0.0; rows.nrows()];
-        let blocks = rows
-            .axis_chunks_iter(Axis(0), ROWS_PER_BLOCK)
-            .zip(clusters.chunks_mut(ROWS_PER_BLOCK))
-            .zip(distances.chunks_mut(ROWS_PER_BLOCK))
-            .collect();
-        reduce_blocks(
+    pub(super) fn assign<B: RowBlocks>(
+        &self,
+        rows: &B,
+        threads: NonZeroUsize,
+    ) -> Result<Assignment, LearnError> {
+        let mut clusters = vec![0; rows.row_count()];
+        let mut distances = vec![0.0; rows.row_count()];
+        let blocks = clusters.chunks_mut(ROWS_PER_BLOCK).zip(distances.chunks_mut(ROWS_PER_BLOCK)).collect();
+        reduce_rows_with(
             threads,
+            rows,
             blocks,
-            |_, ((block, clusters), distances): ((ArrayView2<'_, F>, &mut [i32]), &mut [f64])| {
+            |_, block, (clusters, distances): (&mut [i32], &mut [f64])| {
                 let mut shifted = to_f64(block);
                 for mut row in shifted.rows_mut() {
                     row -= &self.origin;
@@ -122,9 +124,10 @@ impl NearestCentres {
                 for ((row, &cluster), distance) in shifted.rows().into_iter().zip(&*clusters).zip(distances) {
                     *distance = squared_distance(row, self.about_origin.centres.row(cluster as usize)).sqrt();
                 }
+                Ok(())
             },
-        );
-        Assignment { clusters, distances }
+        )?;
+        Ok(Assignment { clusters, distances })
     }
 }
 

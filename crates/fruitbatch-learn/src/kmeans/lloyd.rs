@@ -2,10 +2,12 @@
 
 use std::num::NonZeroUsize;
 
-use ndarray::{Array2, ArrayView2, Axis};
+use ndarray::{Array2, ArrayView1, ArrayView2};
 
 use super::assign::{CentreProducts, squared_distance};
-use crate::blocks::{Merge, ROWS_PER_BLOCK, reduce_blocks};
+use crate::LearnError;
+use crate::blocks::{Merge, ROWS_PER_BLOCK};
+use crate::row_blocks::{RowBlocks, reduce_rows_with};
 use crate::rows::to_unit_length;
 
 /// What a run arrives at.
@@ -33,25 +35,55 @@ impl Merge for ClusterSums {
     }
 }
 
+/// A row that may become a centre: its squared distance from its own centre, and its number.
+struct FarRow {
+    squared_distance: f64,
+    row: usize,
+}
+
+/// The rows farthest from their centres, the farthest first, of equals the lowest number first.
+struct FarthestRows {
+    rows: Vec<FarRow>,
+    /// The most that are kept.
+    most: usize,
+}
+
+impl FarthestRows {
+    fn new(mut rows: Vec<FarRow>, most: usize) -> Self {
+        rows.sort_by(|left, right| {
+            right.squared_distance.total_cmp(&left.squared_distance).then(left.row.cmp(&right.row))
+        });
+        rows.truncate(most);
+        Self { rows, most }
+    }
+}
+
+impl Merge for FarthestRows {
+    fn merge(mut self, later: Self) -> Self {
+        self.rows.extend(later.rows);
+        Self::new(self.rows, self.most)
+    }
+}
+
 /// Runs from `centres` on. `rows` (n x width, n at least 1) should lie about the origin, or be of unit length where the centres
-/// have to stay so (`is_spherical`).
-pub(super) fn run(
-    rows: &Array2<f64>,
+/// have to stay so (`is_spherical`). Holds 8 bytes a row.
+pub(super) fn run<B: RowBlocks<Value = f64>>(
+    rows: &B,
     mut centres: Array2<f64>,
     max_iter: usize,
     absolute_tol: f64,
     is_spherical: bool,
     threads: NonZeroUsize,
-) -> Run {
-    let mut clusters = vec![-1; rows.nrows()];
+) -> Result<Run, LearnError> {
+    let mut clusters = vec![-1; rows.row_count()];
     let mut previous_clusters = clusters.clone();
     let mut n_iter = 0;
     let mut unchanged = false;
     while n_iter < max_iter {
         n_iter += 1;
         let products = CentreProducts::new(centres);
-        let mut cluster_sums = assign_and_sum(rows, &products, &mut clusters, threads);
-        relocate_empty_clusters(rows, &products.centres, &clusters, &mut cluster_sums);
+        let mut cluster_sums = assign_and_sum(rows, &products, &mut clusters, threads)?;
+        relocate_empty_clusters(rows, &products.centres, &mut clusters, &mut cluster_sums, threads)?;
         let mut new_centres = average(cluster_sums);
         if is_spherical {
             to_unit_length(&mut new_centres);
@@ -72,41 +104,40 @@ pub(super) fn run(
     if !unchanged {
         // The centres have moved since the rows were assigned to them.
         let products = CentreProducts::new(centres);
-        for_each_block(rows, &mut clusters, threads, |block, clusters| products.nearest(block, clusters));
+        for_each_block(rows, &mut clusters, threads, |_, block, clusters| products.nearest(block, clusters))?;
         centres = products.centres;
     }
-    let inertia = for_each_block(rows, &mut clusters, threads, |block, clusters| {
+    let inertia = for_each_block(rows, &mut clusters, threads, |_, block, clusters| {
         block
             .rows()
             .into_iter()
             .zip(clusters)
             .map(|(row, &mut cluster)| squared_distance(row, centres.row(cluster as usize)))
             .sum()
-    });
-    Run { centres, inertia, n_iter, clusters }
+    })?;
+    Ok(Run { centres, inertia, n_iter, clusters })
 }
 
-fn for_each_block<M: Merge + Send>(
-    rows: &Array2<f64>,
+fn for_each_block<B: RowBlocks<Value = f64>, M: Merge + Send>(
+    rows: &B,
     clusters: &mut [i32],
     threads: NonZeroUsize,
-    work: impl Fn(ArrayView2<'_, f64>, &mut [i32]) -> M + Sync,
-) -> M {
-    let blocks =
-        rows.axis_chunks_iter(Axis(0), ROWS_PER_BLOCK).zip(clusters.chunks_mut(ROWS_PER_BLOCK)).collect();
-    reduce_blocks(threads, blocks, |_, (block, clusters): (ArrayView2<'_, f64>, &mut [i32])| {
-        work(block, clusters)
-    })
-    .expect("there is at least one row")
+    work: impl Fn(usize, ArrayView2<'_, f64>, &mut [i32]) -> M + Sync,
+) -> Result<M, LearnError> {
+    let clusters = clusters.chunks_mut(ROWS_PER_BLOCK).collect();
+    let merged = reduce_rows_with(threads, rows, clusters, |block, rows, clusters: &mut [i32]| {
+        Ok(work(block, rows, clusters))
+    })?;
+    Ok(merged.expect("there is at least one row"))
 }
 
-fn assign_and_sum(
-    rows: &Array2<f64>,
+fn assign_and_sum<B: RowBlocks<Value = f64>>(
+    rows: &B,
     products: &CentreProducts,
     clusters: &mut [i32],
     threads: NonZeroUsize,
-) -> ClusterSums {
-    for_each_block(rows, clusters, threads, |block, clusters| {
+) -> Result<ClusterSums, LearnError> {
+    for_each_block(rows, clusters, threads, |_, block, clusters| {
         products.nearest(block, clusters);
         let mut sums = Array2::zeros(products.centres.raw_dim());
         let mut sizes = vec![0; products.centres.nrows()];
@@ -122,37 +153,41 @@ fn assign_and_sum(
 /// Gives each cluster without rows one of the rows that are farthest from their own centres (of equals the first).
 ///
 /// Does nothing if every row lies on a centre: there are then fewer distinct rows than clusters.
-fn relocate_empty_clusters(
-    rows: &Array2<f64>,
+fn relocate_empty_clusters<B: RowBlocks<Value = f64>>(
+    rows: &B,
     centres: &Array2<f64>,
-    clusters: &[i32],
+    clusters: &mut [i32],
     cluster_sums: &mut ClusterSums,
-) {
+    threads: NonZeroUsize,
+) -> Result<(), LearnError> {
     let empty: Vec<usize> =
         (0..cluster_sums.sizes.len()).filter(|&cluster| cluster_sums.sizes[cluster] == 0).collect();
     if empty.is_empty() {
-        return;
+        return Ok(());
     }
-    let mut by_distance: Vec<(f64, usize)> = rows
-        .rows()
-        .into_iter()
-        .zip(clusters)
-        .enumerate()
-        .map(|(row_index, (row, &cluster))| (squared_distance(row, centres.row(cluster as usize)), row_index))
-        .collect();
-    by_distance.sort_by(|left, right| right.0.total_cmp(&left.0).then(left.1.cmp(&right.1)));
-    if by_distance[0].0 == 0.0 {
-        return;
+    let farthest = for_each_block(rows, clusters, threads, |block, rows, clusters| {
+        let far_rows = rows.rows().into_iter().zip(clusters).zip(block * ROWS_PER_BLOCK..);
+        let far_row = |((values, cluster), row): ((ArrayView1<'_, f64>, &mut i32), usize)| FarRow {
+            squared_distance: squared_distance(values, centres.row(*cluster as usize)),
+            row,
+        };
+        FarthestRows::new(far_rows.map(far_row).collect(), empty.len())
+    })?
+    .rows;
+    if farthest[0].squared_distance == 0.0 {
+        return Ok(());
     }
-    for (new_cluster, (_, row_index)) in empty.into_iter().zip(by_distance) {
-        let row = rows.row(row_index);
-        let old_cluster = clusters[row_index] as usize;
+    let numbers: Vec<usize> = farthest.iter().map(|far_row| far_row.row).collect();
+    let values = rows.select(&numbers)?;
+    for ((new_cluster, row), values) in empty.into_iter().zip(numbers).zip(values.rows()) {
+        let old_cluster = clusters[row] as usize;
         let mut old_sum = cluster_sums.sums.row_mut(old_cluster);
-        old_sum -= &row;
-        cluster_sums.sums.row_mut(new_cluster).assign(&row);
+        old_sum -= &values;
+        cluster_sums.sums.row_mut(new_cluster).assign(&values);
         cluster_sums.sizes[old_cluster] -= 1;
         cluster_sums.sizes[new_cluster] = 1;
     }
+    Ok(())
 }
 
 /// The means. A cluster still without rows takes the centre of the largest one, where it does no harm.
@@ -218,7 +253,7 @@ mod tests {
         assert_eq!(figures.lloyd.len(), options.len());
         for (expected, (max_iter, tol)) in figures.lloyd.iter().zip(options) {
             let start = matrix(&expected.initial_centres) - moments.mean();
-            let run = run(&centred, start, max_iter, tol, false, NonZeroUsize::MIN);
+            let run = run(&centred, start, max_iter, tol, false, NonZeroUsize::MIN).unwrap();
             assert_eq!(run.n_iter, expected.n_iter);
             assert!((run.inertia / expected.inertia - 1.0).abs() < 1e-12, "inertia {}", run.inertia);
             let difference = run.centres + moments.mean() - matrix(&expected.centres);
@@ -229,7 +264,8 @@ mod tests {
     #[test]
     fn rows_that_are_all_equal_leave_the_spare_clusters_empty() {
         let rows = Array2::from_elem((5, 2), 3.0);
-        let run = run(&rows, rows.slice(ndarray::s![..3, ..]).to_owned(), 300, 0.0, false, NonZeroUsize::MIN);
+        let start = rows.slice(ndarray::s![..3, ..]).to_owned();
+        let run = run(&rows, start, 300, 0.0, false, NonZeroUsize::MIN).unwrap();
         assert_eq!((run.inertia, run.n_iter), (0.0, 1));
         assert_eq!(run.centres, Array2::from_elem((3, 2), 3.0));
     }

@@ -22,16 +22,17 @@ use std::num::NonZeroUsize;
 
 use linfa::traits::{Fit, Predict, Transformer};
 use linfa::{DatasetBase, Float, ParamGuard};
-use ndarray::{Array1, Array2, ArrayBase, ArrayView2, Axis, Data, Ix2};
+use ndarray::{Array1, Array2, ArrayBase, Axis, Data, Ix2};
 use rand::SeedableRng;
 use rand_xoshiro::Xoshiro256Plus;
 use serde::{Deserialize, Serialize};
 
 use crate::LearnError;
-use crate::blocks::reduce_blocks;
+use crate::blocks::try_reduce_blocks;
 use crate::metrics::sample_rows;
-use crate::moments::{ColumnMoments, to_f64};
-use crate::rows::{SelectedRows, check_finite, check_width, to_unit_length};
+use crate::moments::ColumnMoments;
+use crate::row_blocks::RowBlocks;
+use crate::rows::{CentredRows, FiniteRows, check_finite, check_width};
 pub(crate) use assign::Assignment;
 use assign::NearestCentres;
 pub(crate) use assign::squared_distance;
@@ -156,8 +157,8 @@ impl ParamGuard for KMeansParams {
 impl<F: Float, D: Data<Elem = F>, T> Fit<ArrayBase<D, Ix2>, T, LearnError> for KMeansValidParams {
     type Object = KMeans;
 
-    /// Fits on all records (n x width); targets and weights play no part. Holds a copy of the rows in f64, for k-means++ some
-    /// `2 + ln k` further values for each row, and for each thread one block's scores (1024 x k) and sums (k x width).
+    /// Fits on all records (n x width); targets and weights play no part. Holds for each run at work `8 (4 + ln k)` bytes a row
+    /// for k-means++, then 8 bytes a row, and for each thread one block in f64, its scores (1024 x k) and sums (k x width).
     ///
     /// # Errors
     /// [`LearnError::NoRows`], [`LearnError::NoColumns`], [`LearnError::NotFinite`] and
@@ -171,10 +172,12 @@ impl KMeansValidParams {
     /// Fits on `rows` (n x width), and says how far the `n_init` runs agree. Needs no further run for that: the clusters of a
     /// few rows are kept of each.
     ///
+    /// Each of `n_init` runs passes over the rows once for each cluster to find its first centres, then once a round.
+    ///
     /// # Errors
-    /// As `fit`.
-    pub fn fit_restarts<F: Float>(&self, rows: ArrayView2<'_, F>) -> Result<(KMeans, Restarts), LearnError> {
-        match rows.dim() {
+    /// As `fit`, and those of the rows where they aren't in memory.
+    pub fn fit_restarts<B: RowBlocks>(&self, rows: B) -> Result<(KMeans, Restarts), LearnError> {
+        match (rows.row_count(), rows.width()) {
             (0, _) => return Err(LearnError::NoRows),
             (_, 0) => return Err(LearnError::NoColumns),
             (row_count, _) if row_count < self.n_clusters => {
@@ -183,42 +186,37 @@ impl KMeansValidParams {
                     n_clusters: self.n_clusters,
                 });
             }
-            _ => check_finite(rows)?,
+            _ => {}
         }
-        let mut points = to_f64(rows);
-        if self.is_spherical {
-            to_unit_length(&mut points);
-        }
-        let moments = ColumnMoments::of_rows(&SelectedRows::all(points.view()), self.threads);
+        let points = CentredRows { rows: FiniteRows(&rows), is_unit_length: self.is_spherical, origin: None };
+        let moments = ColumnMoments::of_rows(&points, self.threads)?;
         // About the mean, squared norms are small and the expansion of squared distances keeps its digits. Directions are
         // about the origin by their nature.
-        let origin = if self.is_spherical { Array1::zeros(points.ncols()) } else { moments.mean().clone() };
-        let mut centred = points;
-        for mut row in centred.rows_mut() {
-            row -= &origin;
-        }
+        let origin = if self.is_spherical { Array1::zeros(rows.width()) } else { moments.mean().clone() };
+        let centred =
+            CentredRows { rows: &rows, is_unit_length: self.is_spherical, origin: Some(origin.clone()) };
         let absolute_tol = self.tol * moments.variance(0).mean().expect("there is a column");
 
-        let compared_rows = sample_rows(rows.nrows(), MAX_COMPARED_ROWS, self.seed);
+        let compared_rows = sample_rows(rows.row_count(), MAX_COMPARED_ROWS, self.seed);
         // Threads go to whole runs first and to the blocks of a run as far as some are left.
         let runs_at_once =
             NonZeroUsize::new(self.threads.get().min(self.n_init)).expect("both are at least 1");
         let threads_a_run =
             NonZeroUsize::new(self.threads.get() / runs_at_once).expect("runs_at_once is at most threads");
-        let mut runs = reduce_blocks(runs_at_once, (0..self.n_init).collect(), |_, run: usize| {
+        let mut runs = try_reduce_blocks(runs_at_once, (0..self.n_init).collect(), |_, run: usize| {
             let mut random = Xoshiro256Plus::seed_from_u64(self.seed);
             (0..run).for_each(|_| random.jump());
             let start =
-                initial_centres::draw(&centred, self.n_clusters, self.init, &mut random, threads_a_run);
+                initial_centres::draw(&centred, self.n_clusters, self.init, &mut random, threads_a_run)?;
             let mut result =
-                lloyd::run(&centred, start, self.max_iter, absolute_tol, self.is_spherical, threads_a_run);
+                lloyd::run(&centred, start, self.max_iter, absolute_tol, self.is_spherical, threads_a_run)?;
             if run >= MAX_COMPARED_RESTARTS {
                 result.clusters = Vec::new();
             } else if let Some(sample) = &compared_rows {
                 result.clusters = sample.iter().map(|&row| result.clusters[row]).collect();
             }
-            vec![result]
-        })
+            Ok::<_, LearnError>(vec![result])
+        })?
         .expect("n_init is at least 1");
         let inertia = runs.iter().map(|run| run.inertia).collect();
         let clusterings: Vec<Vec<i32>> = runs
@@ -233,7 +231,7 @@ impl KMeansValidParams {
 
         let mut kmeans =
             KMeans { centres: best.centres + &origin, inertia: best.inertia, n_iter: best.n_iter };
-        let assignment = kmeans.assign(rows, self.threads);
+        let assignment = kmeans.assign(&rows, self.threads)?;
         kmeans.centres =
             kmeans.centres.select(Axis(0), &order_by_size(&assignment.clusters, self.n_clusters));
         Ok((kmeans, Restarts::new(inertia, &clusterings)))
@@ -285,18 +283,22 @@ impl KMeans {
 
     /// The nearest centre of each row and the Euclidean distance from it; of centres equally near the one of the lowest
     /// number. A row's result doesn't depend on the rows around it.
-    pub(crate) fn assign<F: Float>(&self, rows: ArrayView2<'_, F>, threads: NonZeroUsize) -> Assignment {
+    pub(crate) fn assign<B: RowBlocks>(
+        &self,
+        rows: &B,
+        threads: NonZeroUsize,
+    ) -> Result<Assignment, LearnError> {
         assign_to_nearest(&self.centres, rows, threads)
     }
 }
 
 /// The nearest of `centres` for each row, by number, and the Euclidean distance from it; of centres equally near the one of the
 /// lowest number. Holds a product for each centre and 256 rows at a time on each thread.
-pub(crate) fn assign_to_nearest<F: Float>(
+pub(crate) fn assign_to_nearest<B: RowBlocks>(
     centres: &Array2<f64>,
-    rows: ArrayView2<'_, F>,
+    rows: &B,
     threads: NonZeroUsize,
-) -> Assignment {
+) -> Result<Assignment, LearnError> {
     NearestCentres::new(centres).assign(rows, threads)
 }
 
@@ -323,7 +325,7 @@ impl<F: Float, D: Data<Elem = F>> Predict<&ArrayBase<D, Ix2>, Result<Array1<usiz
     fn predict(&self, rows: &ArrayBase<D, Ix2>) -> Result<Array1<usize>, LearnError> {
         check_width(&rows.view(), self.centres.ncols())?;
         check_finite(rows.view())?;
-        let assignment = self.assign(rows.view(), NonZeroUsize::MIN);
+        let assignment = self.assign(&rows.view(), NonZeroUsize::MIN)?;
         Ok(assignment.clusters.into_iter().map(|cluster| cluster as usize).collect())
     }
 }
@@ -338,6 +340,6 @@ impl<F: Float, D: Data<Elem = F>> Transformer<&ArrayBase<D, Ix2>, Result<Array1<
     fn transform(&self, rows: &ArrayBase<D, Ix2>) -> Result<Array1<f64>, LearnError> {
         check_width(&rows.view(), self.centres.ncols())?;
         check_finite(rows.view())?;
-        Ok(self.assign(rows.view(), NonZeroUsize::MIN).distances.into())
+        Ok(self.assign(&rows.view(), NonZeroUsize::MIN)?.distances.into())
     }
 }

@@ -2,12 +2,14 @@
 
 use std::num::NonZeroUsize;
 
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2};
 
-use super::{DenseClusters, check_points};
+use super::{DenseClusters, check_lengths};
 use crate::LearnError;
-use crate::blocks::{Merge, ROWS_PER_BLOCK, reduce_blocks};
+use crate::blocks::{Merge, ROWS_PER_BLOCK};
 use crate::kmeans::squared_distance;
+use crate::row_blocks::{RowBlocks, reduce_rows_with};
+use crate::rows::FiniteRows;
 
 /// What counts as no distance at all, numpy's `allclose(x, 0)`: scikit-learn's Davies-Bouldin score is 0 below it.
 const NO_DISTANCE: f64 = 1e-8;
@@ -61,34 +63,31 @@ impl Dispersion {
     /// change nothing but the time.
     ///
     /// # Errors
-    /// [`LearnError::LengthMismatch`] unless there is one cluster number for each row, [`LearnError::NotFinite`].
-    pub fn new(
-        points: ArrayView2<'_, f64>,
+    /// [`LearnError::LengthMismatch`] unless there is one cluster number for each row, [`LearnError::NotFinite`], and those of
+    /// the points where they aren't in memory.
+    pub fn new<B: RowBlocks<Value = f64>>(
+        points: B,
         clusters: &[i32],
         threads: NonZeroUsize,
     ) -> Result<Self, LearnError> {
-        check_points(points, clusters)?;
+        check_lengths(points.row_count(), clusters)?;
         let clusters = DenseClusters::new(clusters);
-        let (cluster_count, width) = (clusters.sizes.len(), points.ncols());
-        let blocks = || -> Vec<_> {
-            points
-                .axis_chunks_iter(Axis(0), ROWS_PER_BLOCK)
-                .zip(clusters.of_rows.chunks(ROWS_PER_BLOCK))
-                .collect()
-        };
-        let sums = reduce_blocks(threads, blocks(), |_, (rows, clusters)| {
-            let mut sums = Array2::<f64>::zeros((cluster_count, width));
-            for (row, &cluster) in rows.rows().into_iter().zip(clusters) {
-                let mut sum = sums.row_mut(cluster);
-                sum += &row;
-            }
-            ClusterSums { by_cluster: sums, total: 0.0 }
-        });
+        let (cluster_count, width) = (clusters.sizes.len(), points.width());
+        let of_blocks = || -> Vec<&[usize]> { clusters.of_rows.chunks(ROWS_PER_BLOCK).collect() };
+        let sums =
+            reduce_rows_with(threads, &FiniteRows(&points), of_blocks(), |_, rows, clusters: &[usize]| {
+                let mut sums = Array2::<f64>::zeros((cluster_count, width));
+                for (row, &cluster) in rows.rows().into_iter().zip(clusters) {
+                    let mut sum = sums.row_mut(cluster);
+                    sum += &row;
+                }
+                Ok(ClusterSums { by_cluster: sums, total: 0.0 })
+            })?;
         let mut centroids = sums.map_or_else(|| Array2::zeros((0, width)), |sums| sums.by_cluster);
         for (mut centroid, &size) in centroids.rows_mut().into_iter().zip(&clusters.sizes) {
             centroid /= size as f64;
         }
-        let distances = reduce_blocks(threads, blocks(), |_, (rows, clusters)| {
+        let distances = reduce_rows_with(threads, &points, of_blocks(), |_, rows, clusters: &[usize]| {
             let mut distances = Array2::<f64>::zeros((cluster_count, 1));
             let mut within = 0.0;
             for (row, &cluster) in rows.rows().into_iter().zip(clusters) {
@@ -96,8 +95,8 @@ impl Dispersion {
                 distances[[cluster, 0]] += squared.sqrt();
                 within += squared;
             }
-            ClusterSums { by_cluster: distances, total: within }
-        })
+            Ok(ClusterSums { by_cluster: distances, total: within })
+        })?
         .unwrap_or_else(|| ClusterSums { by_cluster: Array2::zeros((0, 1)), total: 0.0 });
         let mean_distances =
             distances.by_cluster.iter().zip(&clusters.sizes).map(|(sum, &size)| sum / size as f64).collect();

@@ -11,13 +11,11 @@ mod silhouette;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ndarray::ArrayView2;
 use rand::SeedableRng;
 use rand::seq::index;
 use rand_xoshiro::Xoshiro256Plus;
 
 use crate::LearnError;
-use crate::rows::check_finite;
 pub use contingency::ContingencyTable;
 pub(crate) use contingency::{adjusted_rand_index, sum_of_squared_counts};
 pub use dispersion::Dispersion;
@@ -50,15 +48,13 @@ impl DenseClusters {
     }
 }
 
-fn check_points(points: ArrayView2<'_, f64>, clusters: &[i32]) -> Result<(), LearnError> {
-    if clusters.len() != points.nrows() {
-        return Err(LearnError::LengthMismatch {
-            what: "clusters",
-            got: clusters.len(),
-            expected: points.nrows(),
-        });
+/// Refuses any other number of clusters than one for each row.
+fn check_lengths(rows: usize, clusters: &[i32]) -> Result<(), LearnError> {
+    if clusters.len() == rows {
+        Ok(())
+    } else {
+        Err(LearnError::LengthMismatch { what: "clusters", got: clusters.len(), expected: rows })
     }
-    check_finite(points)
 }
 
 /// Ascending numbers of `max_rows` random rows of `rows`; `None` if that is all of them.

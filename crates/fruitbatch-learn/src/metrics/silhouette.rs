@@ -1,13 +1,16 @@
 //! Silhouettes: how much nearer each row is to its own cluster than to the next one.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::num::NonZeroUsize;
 
-use ndarray::{Array2, ArrayView2, Axis, s};
+use ndarray::{Array2, ArrayView2, s};
 
-use super::{DenseClusters, check_points, sample_rows};
+use super::{DenseClusters, check_lengths, sample_rows};
 use crate::LearnError;
 use crate::blocks::{Merge, reduce_blocks};
+use crate::row_blocks::RowBlocks;
+use crate::rows::{FiniteRows, check_finite};
 
 /// Rows above which [`sampled_silhouette`] draws a sample: all pairs of distances are needed, 10^8 of them here.
 pub const MAX_SILHOUETTE_ROWS: usize = 10_000;
@@ -51,7 +54,8 @@ pub fn silhouettes(
     clusters: &[i32],
     threads: NonZeroUsize,
 ) -> Result<Option<Vec<f64>>, LearnError> {
-    check_points(points, clusters)?;
+    check_lengths(points.nrows(), clusters)?;
+    check_finite(points)?;
     let clustering = DenseClusters::new(clusters);
     let is_defined = clustering.is_comparable();
     Ok(silhouettes_of_rows(points, &[clustering], threads).pop().filter(|_| is_defined))
@@ -79,32 +83,30 @@ pub fn mean_by_cluster(values: &[f64], clusters: &[i32]) -> Result<BTreeMap<i32,
 }
 
 /// The mean [`silhouettes`] of all rows and of each cluster, over a random sample of `max_rows` rows if there are more (drawn
-/// from `seed`, without replacement).
+/// from `seed`, without replacement). Holds no more than `max_rows` of the points.
 ///
 /// # Errors
-/// As [`silhouettes`].
-pub fn sampled_silhouette(
-    points: ArrayView2<'_, f64>,
+/// As [`silhouettes`], and those of the points where they aren't in memory.
+pub fn sampled_silhouette<B: RowBlocks<Value = f64>>(
+    points: B,
     clusters: &[i32],
     max_rows: usize,
     seed: u64,
     threads: NonZeroUsize,
 ) -> Result<Option<Silhouette>, LearnError> {
-    check_points(points, clusters)?;
-    if let Some(sample) = sample_rows(points.nrows(), max_rows, seed) {
-        let clusters: Vec<i32> = sample.iter().map(|&row| clusters[row]).collect();
-        return sampled_silhouette(
-            points.select(Axis(0), &sample).view(),
-            &clusters,
-            max_rows,
-            seed,
-            threads,
-        );
-    }
-    let Some(silhouettes) = silhouettes(points, clusters, threads)? else { return Ok(None) };
+    check_lengths(points.row_count(), clusters)?;
+    FiniteRows(&points).check(threads)?;
+    let (points, clusters) = match sample_rows(points.row_count(), max_rows, seed) {
+        None => (points.to_matrix()?, Cow::Borrowed(clusters)),
+        Some(sample) => (
+            points.select(&sample)?.into(),
+            Cow::Owned(sample.iter().map(|&row| clusters[row]).collect::<Vec<i32>>()),
+        ),
+    };
+    let Some(silhouettes) = silhouettes(points.view(), &clusters, threads)? else { return Ok(None) };
     Ok(Some(Silhouette {
         mean: mean(&silhouettes),
-        by_cluster: mean_by_cluster(&silhouettes, clusters)?,
+        by_cluster: mean_by_cluster(&silhouettes, &clusters)?,
         values: clusters.iter().copied().zip(silhouettes).collect(),
     }))
 }

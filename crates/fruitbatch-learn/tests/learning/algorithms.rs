@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use crate::common::{features, noise};
+use crate::common::{features, noise, scores};
 use fruitbatch_learn::{
     Algorithm, ClusterCount, Clusterer, Components, Fitted, KMeans, LearnError, LearnSpec, NOISE, fit,
 };
@@ -184,7 +184,7 @@ fn a_mixture_is_as_likely_as_that_of_linfa_clustering() {
         .tolerance(1e-6)
         .check()
         .unwrap()
-        .fit(&DatasetBase::from(fitted.projected.view()))
+        .fit(&DatasetBase::from(scores(&fitted).view()))
         .unwrap();
     let Clusterer::GaussianMixture(ours) = fitted.model.clusterer() else { panic!("another clusterer") };
     let mut their_weights = theirs.weights().to_vec();

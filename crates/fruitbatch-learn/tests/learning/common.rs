@@ -1,5 +1,6 @@
 //! What several test files share: the features that `tests/formula_features.py` makes too.
 
+use fruitbatch_learn::{Fitted, RowBlocks};
 use ndarray::Array2;
 
 const COLUMN_SCALES: [f64; 4] = [0.5, 3.0, 40.0, 700.0];
@@ -18,6 +19,11 @@ pub(crate) fn features(rows: usize, columns: usize) -> Array2<f32> {
         let group_offset = 6 * (row % 3 * (column + 1) % 3);
         ((noise(row, column) + group_offset as f64) * COLUMN_SCALES[column % 4]) as f32
     })
+}
+
+/// The scores of all rows.
+pub(crate) fn scores(fitted: &Fitted) -> Array2<f64> {
+    fitted.projected.to_matrix().unwrap().into_owned()
 }
 
 /// Asserts that two sequences agree to `tolerance`, relative to the largest number expected.

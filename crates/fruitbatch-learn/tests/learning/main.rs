@@ -4,6 +4,7 @@
 #![allow(clippy::float_cmp, reason = "results are promised to the bit")]
 
 mod algorithms;
+mod beyond_memory;
 mod chain;
 mod classifier;
 mod common;

@@ -2,7 +2,7 @@
 
 use std::num::NonZeroUsize;
 
-use crate::common::{assert_close, features};
+use crate::common::{assert_close, features, scores};
 use fruitbatch_learn::{ClusterCount, Components, LearnSpec, Preset, fit};
 use linfa::traits::Transformer;
 use serde::Deserialize;
@@ -58,7 +58,7 @@ fn the_preset_gives_what_spark_ml_gives() {
         let expected: Vec<f64> = expected.iter().map(|loading| loading * sign).collect();
         assert_close(component, &expected, TOLERANCE);
     }
-    for (row, expected) in fitted.projected.rows().into_iter().zip(&figures.projected) {
+    for (row, expected) in scores(&fitted).rows().into_iter().zip(&figures.projected) {
         let expected: Vec<f64> = expected.iter().zip(&signs).map(|(score, sign)| score * sign).collect();
         assert_close(row, &expected, TOLERANCE);
     }

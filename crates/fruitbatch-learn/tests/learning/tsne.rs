@@ -29,7 +29,7 @@ fn scores() -> Array2<f64> {
     let mut spec = LearnSpec::default();
     spec.pca.n_components = Components::Count(6);
     spec.kmeans.n_clusters = ClusterCount::Count(3);
-    fit(features(400, 12).view(), None, None, &spec, threads(2)).unwrap().projected
+    fit(features(400, 12).view(), None, None, &spec, threads(2)).unwrap().projected.into_matrix().unwrap()
 }
 
 fn noise_points(rows: usize, columns: usize) -> Array2<f64> {
