@@ -1,5 +1,5 @@
 //! Fits made-up features that are never in memory, and prints how long each stage took and the most memory there ever was:
-//! `cargo run --release -p fruitbatch-learn --example beyond_memory -- --rows 5000000`. docs/performance.md has its figures.
+//! `cargo run --release --example beyond_memory -- --rows 5000000`. docs/performance.md has its figures.
 
 use std::error::Error;
 use std::num::NonZeroUsize;

@@ -34,8 +34,8 @@ const FLEET_INTERVAL: Duration = Duration::from_secs(2);
 /// Carries a plan out. Tells `observer` what happens and stops soon after `cancel` is cancelled. `files` are the models of
 /// this machine: those that `sessions` load, or that are put where a fleet's executors find them.
 ///
-/// Memory: the listing (some 300 bytes a photo), and while fitting the features of all current rows twice (8 bytes a
-/// feature: 4 KiB a photo for 512), beside the engine's own.
+/// Memory: the listing (some 300 bytes a photo), and while fitting the features of all current rows (4 bytes a
+/// feature: 2 KiB a photo for 512), beside the engine's own.
 ///
 /// # Errors
 /// See [`RunError`]. What was committed until then stays, and the same plan goes on from there.

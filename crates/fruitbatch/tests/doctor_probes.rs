@@ -13,7 +13,7 @@ mod support;
 const BUCKET: &str = "fruits";
 const INPUT: &str = "s3://fruits/photos/";
 const OUT: &str = "s3://fruits/out/";
-const TRIALS: [&str; 9] =
+const TRIALS: [&str; 10] =
     ["list", "get", "list", "missing", "put", "get", "if-none-match", "if-match", "rename", "delete"];
 
 fn place_and_server(test: &str) -> Option<(Place, S3Server)> {
