@@ -141,7 +141,8 @@ async fn probe_store(store: &OutputStore, output: &Location) -> Vec<Probe> {
     let renamed = rename(store).await;
     probes.push(probe(
         "rename",
-        renamed.unwrap_or_else(|error| failed(&error, "s3:GetObject and s3:PutObject", output)),
+        renamed
+            .unwrap_or_else(|error| failed(&error, "s3:GetObject, s3:PutObject and s3:DeleteObject", output)),
     ));
     let delete = match delete(store).await {
         Ok(outcome) => outcome,

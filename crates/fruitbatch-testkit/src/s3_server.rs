@@ -7,7 +7,7 @@
 //! What it answers as S3 does: `GetObject` (with `Range`, `If-Match`, `If-None-Match`), `HeadObject`, `PutObject` (with
 //! `If-None-Match` and `If-Match`, decided under one lock, so that exactly one of many concurrent writers wins),
 //! `ListObjectsV2` (pages, delimiter, `encoding-type=url`), `DeleteObject` (with `If-Match`), `DeleteObjects`,
-//! `CreateBucket`, `HeadBucket`. Everything else is `NotImplemented`. A client that asks for checksums gets SHA-256.
+//! `CopyObject` (within and between buckets), `CreateBucket`, `HeadBucket`. Everything else is `NotImplemented`. A client that asks for checksums gets SHA-256.
 //!
 //! What it answers as troubled networks and other servers do: see [`faults`](crate::faults). Listings that no memory
 //! should hold come out of [`generate_objects`](S3Server::generate_objects).
@@ -40,11 +40,11 @@ use hyper_util::server::conn::auto::Builder as ConnectionBuilder;
 use s3s::access::{S3Access, S3AccessContext};
 use s3s::auth::SimpleAuth;
 use s3s::dto::{
-    ChecksumMode, CommonPrefix, CreateBucketInput, CreateBucketOutput, DeleteObjectInput, DeleteObjectOutput,
-    DeleteObjectsInput, DeleteObjectsOutput, DeletedObject, ETag, ETagCondition, EncodingType,
-    GetObjectInput, GetObjectOutput, HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput,
-    ListObjectsV2Input, ListObjectsV2Output, Object, PutObjectInput, PutObjectOutput, StreamingBlob,
-    Timestamp,
+    ChecksumMode, CommonPrefix, CopyObjectInput, CopyObjectOutput, CopyObjectResult, CopySource,
+    CreateBucketInput, CreateBucketOutput, DeleteObjectInput, DeleteObjectOutput, DeleteObjectsInput,
+    DeleteObjectsOutput, DeletedObject, ETag, ETagCondition, EncodingType, GetObjectInput, GetObjectOutput,
+    HeadBucketInput, HeadBucketOutput, HeadObjectInput, HeadObjectOutput, ListObjectsV2Input,
+    ListObjectsV2Output, Object, PutObjectInput, PutObjectOutput, StreamingBlob, Timestamp,
 };
 use s3s::path::S3Path;
 use s3s::service::S3ServiceBuilder;
@@ -595,6 +595,22 @@ impl S3 for Store {
         }
         objects.insert(input.key, object);
         Ok(S3Response::new(PutObjectOutput { e_tag: Some(etag), ..PutObjectOutput::default() }))
+    }
+
+    async fn copy_object(&self, req: S3Request<CopyObjectInput>) -> S3Result<S3Response<CopyObjectOutput>> {
+        let input = req.input;
+        let CopySource::Bucket { bucket, key, .. } = input.copy_source else {
+            return Err(s3_error!(NotImplemented, "objects are copied from buckets"));
+        };
+        // Source and copy under one lock: whoever removes the source has seen the last copy of it.
+        let mut state = self.lock();
+        let copy = StoredObject::new(state.object(&bucket, &key)?.content);
+        let result = CopyObjectResult { e_tag: Some(copy.etag()), ..CopyObjectResult::default() };
+        state.objects(&input.bucket)?.insert(input.key, copy);
+        Ok(S3Response::new(CopyObjectOutput {
+            copy_object_result: Some(result),
+            ..CopyObjectOutput::default()
+        }))
     }
 
     async fn delete_object(
