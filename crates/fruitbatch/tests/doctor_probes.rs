@@ -151,7 +151,7 @@ fn wrong_credentials_and_missing_buckets_are_told_once() {
     let told = with_credentials(command, &server).env("AWS_SECRET_ACCESS_KEY", secret).assert().code(1);
     let text = String::from_utf8_lossy(&told.get_output().stdout).into_owned();
     assert!(text.contains("FAILED  list") && !text.contains(secret), "{text}");
-    assert_eq!(outcomes(&text).iter().filter(|(_, outcome)| outcome == "-").count(), 6, "{text}");
+    assert_eq!(outcomes(&text).iter().filter(|(_, outcome)| outcome == "-").count(), 7, "{text}");
 
     let command = place.fruitbatch(&["doctor", "--input", "s3://nothing/photos/"]);
     let told = with_credentials(command, &server).assert().code(1);
