@@ -364,7 +364,7 @@ impl Scored {
             }
             None => None,
         };
-        Ok(Self { n_clusters, silhouette, dispersion, cluster_sizes, contingency, assignment })
+        Ok(Self { assignment, n_clusters, silhouette, dispersion, cluster_sizes, contingency })
     }
 
     /// The figures of a fit, with those of these rows.

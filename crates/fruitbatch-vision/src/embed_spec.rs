@@ -521,7 +521,7 @@ impl<'text> WrittenValues<'text> {
         }
         match self.parse("crop", "`center:` and a share above 0 and up to 1")? {
             Crop::None => Err(EmbedSpecError::KeyCount { key: "crop" }),
-            crop => Ok(crop),
+            crop @ Crop::Center(_) => Ok(crop),
         }
     }
 

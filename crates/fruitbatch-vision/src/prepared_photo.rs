@@ -190,6 +190,7 @@ mod tests {
 
     #[test]
     fn the_part_that_is_asked_for_is_what_is_resized() {
+        #[expect(clippy::unnecessary_wraps, reason = "it stands in for a decoder")]
         fn coloured(_: &[u8], _: &DecodeLimits) -> Result<RgbImage, DecodeError> {
             let pixels =
                 (0..300 * 200_u32).flat_map(|pixel| [pixel as u8, (pixel / 7) as u8, (pixel / 300) as u8]);
